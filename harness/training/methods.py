@@ -27,8 +27,8 @@ def require_trainable(located: Located, stage: Stage) -> None:
     quantized = located.quantization
     if stage.method == "full" and (quantized is not None or located.stored_as is not None):
         raise HarnessError(
-            f"{located.name} has {located.quantization_name} weights, which cannot learn: train an adapter on it (method: lora), or start "
-            "from the weights it was made from"
+            f"{located.name} has {located.quantization_name} weights, which cannot learn: train an adapter on it "
+            "(method: lora), or start from the weights it was made from"
         )
     name = "" if quantized is None else quantized.name
     if name.startswith(("int8", "chatglm-")) and stage.adapter.get("use_dora"):
