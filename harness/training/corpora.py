@@ -134,7 +134,8 @@ def prepare(
         if not counts.kept:
             raise HarnessError(
                 f"stage {name}: nothing of the corpus '{corpus}' can be learned: of {counts.rows:,} rows, "
-                f"{counts.unlearnable:,} have no learned token within max_length {stage.max_length:,}"
+                + (f"{counts.invalid:,} are invalid ({'; '.join(counts.notes)}) and " if counts.invalid else "")
+                + f"{counts.unlearnable:,} have no learned token within max_length {stage.max_length:,}"
             )
     rows = Rows(
         [stores[c] for c in stage.names], _rows(stage, stores, f"{recipe.seed} {name}", batch), is_packed=stage.packing
@@ -183,6 +184,7 @@ def _encoded(name: str, corpus: Corpus, source: TokenizerOfStage, max_length: in
         corpus.template,
         corpus.learn,
         corpus.system,
+        corpus.invalid_rows,
         max_length,
     )
     parts = [content_hash(corpus.file), source.digest, sorted(source.ends), corpus.file.suffix.lower(), *settings]
@@ -194,8 +196,10 @@ def _encoded(name: str, corpus: Corpus, source: TokenizerOfStage, max_length: in
     writer = Writer(corpus.template, corpus.learn, source.tokenizer, corpus.system)
     encoder = ExampleEncoder(source.tokenizer, source.ends)
     with progress.bar(f"encoding {name}", None, unit="rows") as bar:
-        read = examples.read(corpus.file, notes)
-        return file, store.write(file, read, writer, encoder, max_length, notes.all, bar)
+        refuses = corpus.invalid_rows == "refuse"
+        read = examples.read(corpus.file, notes, refuses_invalid=refuses)
+        counts = store.write(file, read, writer, encoder, max_length, notes.all, bar, refuses_invalid=refuses)
+        return file, counts
 
 
 def _shares(stage: Stage, stores: Mapping[str, Store]) -> dict[str, float]:

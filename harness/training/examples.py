@@ -88,19 +88,28 @@ Example = Passage | Completion | Conversation
 
 
 @dataclass(frozen=True)
+class Invalid:
+    """A row that is no example."""
+
+    reason: str
+    """A sentence that names its place."""
+
+
+@dataclass(frozen=True)
 class Located:
     """An example and where it stands."""
 
     where: str
     """Its place in messages: `law.jsonl, line 3`."""
-    example: Example
+    example: Example | Invalid
 
 
-def read(path: Path, notes: Notes) -> Iterator[Located]:
+def read(path: Path, notes: Notes, *, refuses_invalid: bool = True) -> Iterator[Located]:
     """Yield the examples of a file, or of a folder of documents, in order.
 
     Appends to `notes` what was decided about the file or left out of it. Raises HarnessError if the path is missing, is
-    of no known kind or layout or holds nothing, or if a row is not an example (the message names its line).
+    of no known kind or layout or holds nothing, or if a row is not an example (the message names its line). Without
+    `refuses_invalid`, such a row is Invalid if the file's columns hold no choices or bare questions.
     """
     if not path.exists():
         raise HarnessError(f"there is no corpus {path}: correct the recipe's path")
@@ -121,7 +130,12 @@ def read(path: Path, notes: Notes) -> Iterator[Located]:
     if unread := [name for name in names if name not in columns]:
         notes.sentences.append(f"columns not read: {', '.join(unread)}")
     for row in rows.read(path, notes):
-        yield Located(row.where, _passage(row) if layout is None else _of_row(row, layout))
+        try:
+            yield Located(row.where, _passage(row) if layout is None else _of_row(row, layout))
+        except HarnessError as error:
+            if refuses_invalid:
+                raise HarnessError(f"{error}, or set invalid_rows: drop for this corpus") from error
+            yield Located(row.where, Invalid(str(error)))
 
 
 def _layout(path: Path, names: list[str]) -> layouts.Layout | None:

@@ -1,7 +1,8 @@
 """Several examples in one row, so that a batch has fewer padding tokens: which examples, and a proof that none leaks.
 
-Online best fit: an example joins the fullest open row in which it fits, or opens one. Of more than `OPEN` open rows the
-fullest is closed, so the order of learning changes little, and the rows are the same at every start.
+Online best fit: an example joins the fullest open row in which it fits, or opens one. A full row is closed, and so is
+the oldest of more than `OPEN` open rows, so that the order of learning changes little. The rows are the same at every
+start.
 
 Each example keeps its own positions, from 0. transformers recognises by them where an example begins, and hides the
 ones before it, if no cache is in use. Whether a model really does so is shown by `require_no_leak` before the training.
@@ -48,10 +49,12 @@ def rows(examples: Iterable[Sized], capacity: int) -> Iterator[list[Place]]:
             row.append(place)
             open_rows[number] = (left - length, row)
         else:
+            number = len(open_rows)
             open_rows.append((capacity - length, [place]))
-        if len(open_rows) > OPEN:
-            fullest = min(range(len(open_rows)), key=lambda i: open_rows[i][0])
-            yield open_rows.pop(fullest)[1]
+        if open_rows[number][0] == 0:
+            yield open_rows.pop(number)[1]
+        elif len(open_rows) > OPEN:
+            yield open_rows.pop(0)[1]
     for _, row in open_rows:
         yield row
 

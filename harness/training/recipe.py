@@ -53,6 +53,8 @@ class Corpus(BaseModel):
     """What is learned of a conversation: all answers, the last one, or everything."""
     system: str = ""
     """The system prompt of conversations that have none."""
+    invalid_rows: Literal["refuse", "drop"] = "refuse"
+    """Whether a row that is no example ends the training before it begins, or is left out and counted."""
 
 
 class Stage(BaseModel):

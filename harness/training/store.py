@@ -7,7 +7,8 @@ An example that is longer than `max_length` is shortened, and the shortening is 
   each token is learned, and the first of a piece is not;
 - what is then still too long loses its end, the end-of-text token included.
 
-An example of which nothing is left to learn is dropped. So is one that the corpus has had before, in every token.
+An example of which nothing is left to learn is dropped. So is one that the corpus has had before, in every token, and a
+row that is no example or that its format cannot write, if the corpus does not refuse such rows.
 
 The file is in Arrow's IPC format: `ids` (lists of token ids), `spans` (lists of places, two for each span that is
 learned) and `row` (the number of the row in the corpus, from 1). A JSON file beside it has the counts, and is
@@ -31,9 +32,9 @@ from harness.backends.encoding import BATCH
 from harness.common import atomic_write, places, safe_load
 from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
-from harness.training.dialogues import UnrenderableError, Writer
+from harness.training.dialogues import Segment, UnrenderableError, Writer
 from harness.training.encoding import Encoded, ExampleEncoder
-from harness.training.examples import Conversation, Located, Passage
+from harness.training.examples import Conversation, Invalid, Located, Passage
 
 Ids = np.ndarray[tuple[int], np.dtype[np.uint32]]
 """Token ids, or places of tokens."""
@@ -59,6 +60,8 @@ class Counts:
     """Rows dropped because an earlier row has the same tokens."""
     unlearnable: int = 0
     """Rows dropped because nothing of them is left to learn."""
+    invalid: int = 0
+    """Rows dropped because they are no examples, or because their format cannot write them."""
     split: int = 0
     """Documents split into pieces."""
     shortened: int = 0
@@ -87,16 +90,18 @@ def write(
     max_length: int,
     notes: Callable[[], Sequence[str]] = tuple,
     bar: Bar = SILENT,
+    *,
+    refuses_invalid: bool = True,
 ) -> Counts:
     """Write the encoded `examples` to `file` and return what became of them.
 
-    `notes` returns what reading them left out, and is called at their end. Raises HarnessError if a row cannot be
-    written as text, or if `file` cannot be written.
+    `notes` returns what reading them left out, and is called at their end. Raises HarnessError if `file` cannot be
+    written or, with `refuses_invalid`, if a row cannot be written as text.
     """
     import pyarrow as pa
 
     schema = pa.schema([("ids", pa.list_(pa.uint32())), ("spans", pa.list_(pa.uint32())), ("row", pa.uint32())])
-    shortener = _Shortener(writer, encoder, max_length)
+    shortener = _Shortener(writer, encoder, max_length, refuses_invalid=refuses_invalid)
     with places.writing(file, "choose another --output"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -114,7 +119,9 @@ def write(
                 columns = [pa.array(value, column.type) for value, column in zip(values, schema, strict=True)]
                 out.write_batch(pa.record_batch(columns, schema=schema))
                 bar.advance(len(batch))
-        counts = replace(shortener.counts, unended=encoder.unended, notes=list(notes()), size=file.stat().st_size)
+        counts = replace(
+            shortener.counts, unended=encoder.unended, notes=[*notes(), *shortener.notes], size=file.stat().st_size
+        )
         with atomic_write.file(_counts_of(file), tag="new") as hidden:
             hidden.write_text(json.dumps(asdict(counts), ensure_ascii=False), encoding="utf-8")
     return counts
@@ -125,7 +132,10 @@ def counts_of(file: Path) -> Counts | None:
     from pydantic import TypeAdapter
 
     try:
-        counts = TypeAdapter(Counts).validate_python(safe_load.json_file(_counts_of(file)), strict=True)
+        content = json.dumps(safe_load.json_file(_counts_of(file)))
+        counts = TypeAdapter(Counts).validate_json(
+            content, strict=True
+        )  # strictly, a mapping of Python is no dataclass
         return counts if file.stat().st_size == counts.size else None
     except (OSError, ValueError):
         return None
@@ -149,18 +159,24 @@ def _batches(examples: Iterable[Located]) -> Iterator[list[Located]]:
 class _Shortener:
     """Encodes rows, shortens what is too long, drops what teaches nothing or the same again, and counts all of it."""
 
-    def __init__(self, writer: Writer, encoder: ExampleEncoder, max_length: int) -> None:
+    def __init__(self, writer: Writer, encoder: ExampleEncoder, max_length: int, *, refuses_invalid: bool) -> None:
         self._writer, self._encoder, self._max_length = writer, encoder, max_length
+        self._refuses_invalid = refuses_invalid
         self._earlier: set[bytes] = set()
         self.counts = Counts()
+        self.notes: list[str] = []
+        """Why the first invalid row was dropped."""
 
     def encoded(self, batch: Sequence[Located]) -> list[tuple[int, Encoded]]:
         """Return the examples of `batch`, each with the number of its row in the corpus, counted from 1."""
-        first = self.counts.rows + 1
-        self.counts.rows += len(batch)
-        texts = [self._segments(item) for item in batch]
+        written = []
+        for item in batch:
+            self.counts.rows += 1
+            if (segments := self._segments(item)) is not None:
+                written.append((self.counts.rows, item, segments))
         result: list[tuple[int, Encoded]] = []
-        for number, (item, example) in enumerate(zip(batch, self._encoder.encode(texts), strict=True), first):
+        encoded = self._encoder.encode([segments for _, _, segments in written])
+        for (number, item, _), example in zip(written, encoded, strict=True):
             key = hashlib.blake2b(repr((example.ids, example.spans)).encode(), digest_size=16).digest()
             if key in self._earlier:
                 self.counts.duplicates += 1
@@ -177,13 +193,29 @@ class _Shortener:
             self.counts.merged += example.merged
         return result
 
-    def _segments(self, item: Located) -> list[Any]:
+    def _segments(self, item: Located) -> list[Segment] | None:
+        """Return the text of an example, or None if the row is invalid."""
+        example = item.example
+        if isinstance(example, Invalid):
+            self._drop(example.reason)
+            return None
         try:
-            form = self._writer.form(item.example)
-            self.counts.forms[form] = self.counts.forms.get(form, 0) + 1
-            return self._writer.segments(item.example)
-        except (UnrenderableError, HarnessError) as error:
+            form = self._writer.form(example)
+            segments = self._writer.segments(example)
+        except HarnessError as error:
             raise HarnessError(f"{item.where}: {error}") from error
+        except UnrenderableError as error:
+            self._drop(f"{item.where}: {error}")
+            return None
+        self.counts.forms[form] = self.counts.forms.get(form, 0) + 1
+        return segments
+
+    def _drop(self, reason: str) -> None:
+        if self._refuses_invalid:
+            raise HarnessError(reason)
+        if not self.counts.invalid:
+            self.notes.append(f"the first invalid row is {reason.removesuffix(': correct or remove it')}")
+        self.counts.invalid += 1
 
     def _shortened(self, item: Located, example: Encoded) -> list[Encoded]:
         """Return `example` in pieces of at most `max_length` tokens, or without what makes it too long."""
@@ -215,8 +247,7 @@ class _Shortener:
                 break
             turns = (*turns[:first], *rest[places_of_questions[0] :])
             lost += 1
-            shorter = replace(item, example=replace(conversation, turns=turns))
-            (example,) = self._encoder.encode([self._writer.segments(shorter.example)])
+            (example,) = self._encoder.encode([self._writer.segments(replace(conversation, turns=turns))])
         self.counts.shortened += lost > 0
         self.counts.exchanges += lost
         return example

@@ -107,7 +107,7 @@ def _cells(corpus: CorpusReport, share: str) -> Sequence[Text]:
         f"{corpus.examples:,}",
         f"{corpus.epochs:.2f}",
         share,
-        f"{counts.duplicates + counts.unlearnable:,}",
+        f"{counts.duplicates + counts.unlearnable + counts.invalid:,}",
         f"{counts.cut + counts.shortened + counts.split:,}",
     ]
     return [Text(corpus.name), *map(Text, cells)]
@@ -123,6 +123,7 @@ def _of(counts: Counts) -> list[str]:
     texts = [
         (counts.duplicates, f"{counts.duplicates:,} {rows} repeat an earlier one and are left out"),
         (counts.unlearnable, f"{counts.unlearnable:,} {rows} have nothing to learn within the length and are left out"),
+        (counts.invalid, f"{counts.invalid:,} {rows} are invalid and are left out"),
         (counts.split, f"{counts.split:,} documents are longer than an example and were split"),
         (
             counts.shortened,

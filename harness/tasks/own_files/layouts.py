@@ -172,16 +172,32 @@ def _instruction(row: Row, columns: Sequence[str]) -> Document:
 
 
 def _spoken(row: Row) -> Document:
-    """Return the document of a dialogue whose `history` lists what each side said, the client first."""
+    """Return the document of a dialogue whose `history` lists what each side said, the client first.
+
+    As in the task `legal_consult_multi_turn`, what one side said in several entries is one turn, and what the client
+    said after the last answer is left out.
+    """
     history = row.get("history")
-    if not isinstance(history, list) or len(history) < 2 or not all(isinstance(text, str) for text in history):
+    if not isinstance(history, list) or not all(isinstance(text, str) for text in history):
         raise row.error("'history' is not a list of what client and lawyer said")
-    marks = ("[客户]", "[律师]")
-    if len(history) % 2 or not all(text.startswith(marks[place % 2]) for place, text in enumerate(history)):
-        raise row.error(f"'history' is not {' and '.join(marks)} in turn, with an answer at its end")
-    roles = ("user", "assistant")
-    turns = [_turn(roles[i % 2], text[len(marks[i % 2]) :].strip()) for i, text in enumerate(history)]
+    turns: list[Turn] = []
+    for text in history:
+        mark = next((mark for mark in _SIDES if text.startswith(mark)), None)
+        if mark is None:
+            raise row.error(f"an entry of 'history' begins with none of {', '.join(_SIDES)}")
+        content = text.removeprefix(mark).strip()
+        if turns and turns[-1]["role"] == _SIDES[mark]:
+            content = f"{turns.pop()['content']}\n{content}"
+        turns.append(_turn(_SIDES[mark], content))
+    if turns and turns[-1]["role"] == "user":
+        turns.pop()
+    if not turns or turns[0]["role"] != "user":
+        raise row.error("'history' does not begin with a question that is answered")
     return _after_turns(row, turns[:-1], [turns[-1]["content"]])
+
+
+_SIDES = {"[客户]": "user", "[律师]": "assistant"}
+"""The role of each side of Lawyer LLaMA's dialogues, by the mark before what it said."""
 
 
 def _is_exchange(value: object) -> bool:
