@@ -174,20 +174,23 @@ class Writer:
         """Return the text of `turns` with the answers at the places `answers` as learned parts."""
         text = templates.render(self._tokenizer, turns, add_generation_prompt=False)
         spans = []
-        for place in answers:
+        for place in reversed(answers):
             prompt = templates.render(self._tokenizer, turns[:place], add_generation_prompt=True)
             through = text
             if place < len(turns) - 1:
                 through = templates.render(self._tokenizer, turns[: place + 1], add_generation_prompt=False)
             if not (text.startswith(through) and through.startswith(prompt)):
-                raise UnrenderableError(_NO_PREFIX)
+                advice = "set learn: last_answer, " if place < answers[-1] else ""
+                raise UnrenderableError(
+                    _NO_PREFIX + advice + "take a template with {% generation %}, or set another one"
+                )
             spans.append((len(prompt), _end(through, (len(prompt), len(through)), [turns[place]["content"]])))
-        return _marked(text, spans)
+        return _marked(text, spans[::-1])
 
 
 _NO_PREFIX = (
     "the chat template writes an answer in another way than the prompt that asks for it, so what is learned would not "
-    "be what is asked: set learn: last_answer, take a template with {% generation %}, or set another template"
+    "be what is asked: "
 )
 
 
