@@ -233,7 +233,7 @@ def _timeless(content: Any) -> Any:
     """Return JSON `content` without what differs from run to run: times, folders, memory, and work that was saved."""
     differing = re.compile(
         r"created|date|.*seconds.*|.*memory.*|engine|tokens_fed|tokens_generated|.*tokens|reading|read|folder|report|.*time.*"
-        r"|.*_per_second|resumed_at|train_loss"
+        r"|.*_per_second|resumed_at|train_loss|base_model_name_or_path"
     )
     if isinstance(content, dict):
         return {key: _timeless(value) for key, value in content.items() if not differing.fullmatch(key)}
