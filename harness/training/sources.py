@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import ancestry, configs, contents, files, identity, loading, probe, weights
-from harness.checkpoints.adapters import attach
+from harness.checkpoints.adapters import attach, prompt_learning
+from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
 from harness.checkpoints.types import Model, Tokenizer
@@ -41,6 +42,11 @@ class Source:
         if adapter is not None and stage.adapter:
             raise HarnessError(
                 f"a continued adapter keeps its own settings: remove {', '.join(sorted(stage.adapter))} from the stage"
+            )
+        if adapter is not None and adapter.method == "P_TUNING":
+            raise HarnessError(
+                f"{self.located.name}: PEFT saves what a P-tuning learned without the network that learned it, so it "
+                "cannot be continued: train a new one on its base"
             )
         self._tokenizer: Tokenizer | None = None
         self._base_fingerprint: str | None = None
@@ -106,8 +112,6 @@ class Source:
 
     def _continued(self, base: Model) -> Model:
         """Return `base` with its adapter, which learns further."""
-        import peft
-
         adapter = self.located.adapter_config
         assert adapter is not None
         if adapter.is_chatglm:
@@ -116,9 +120,7 @@ class Source:
             model = attach.attach(base, adapter, attach.read(adapter))
             model.set_requires_grad(model.active_adapters, requires_grad=True)
             return model
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return peft.PeftModel.from_pretrained(base, str(adapter.folder), is_trainable=True)
+        return _continued_prompt(base, adapter)
 
     def saved_dtype(self) -> Any:
         """Return the dtype in which the base's weights are stored: that of most of their bytes."""
@@ -145,6 +147,28 @@ class Source:
 def fingerprint(reference: CheckpointReference) -> str:
     """Return the fingerprint of a checkpoint as a run of the same reference on this machine reports it."""
     return identity.fingerprint(loading.locate(reference))
+
+
+def _continued_prompt(base: Model, adapter: AdapterConfig) -> Model:
+    """Return `base` behind what the prompt-learning `adapter` learned, which learns further.
+
+    PEFT saves what a projection made of its weights, and not the projection; a prefix learns on without it.
+    """
+    import peft
+
+    tensors = attach.read(adapter)
+    prompt_learning.check_fit(adapter, tensors, base.config)
+    config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+    settings = {"inference_mode": False, "prefix_projection": False, "prompt_tuning_init": "RANDOM"}
+    for name, value in settings.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = peft.get_peft_model(base, config)
+    weight = model.prompt_encoder["default"].embedding.weight
+    weight.data.copy_(tensors[prompt_learning.KEY])
+    return model
 
 
 def folder_reference(folder: Path) -> CheckpointReference:

@@ -23,6 +23,8 @@ from harness.errors import HarnessError
 from harness.runs import checks, live
 from harness.runs.options import Options
 from harness.tasks.task_set import TaskSet
+from harness.training import chatglm_prefix
+from harness.training.chatglm_prefix import PrefixTuned
 from harness.training.recipe import Stage
 from harness.training.sources import Source
 
@@ -45,7 +47,9 @@ class TaskScores:
         with _words_of_a_recipe():
             checks.before_loading(source.located, self._options)
             self._tasks = live.load(self._options)
-            room = source.located.max_length - int(stage.adapter.get("num_virtual_tokens", 0))
+            in_context = not chatglm_prefix.is_chatglm(source.located.config)
+            tokens = int(stage.adapter.get("num_virtual_tokens", 0)) if in_context else 0
+            room = source.located.max_length - tokens
             checks.require_room(source.located._replace(max_length=room), self._tasks.tasks)
         self.metrics: Mapping[str, bool] = _names(self._tasks)
         """What is measured, `TASK` or `TASK/METRIC`, and whether more of it is better."""
@@ -61,7 +65,10 @@ class TaskScores:
 
     def _checkpoint(self, model: Model) -> Checkpoint:
         located, root = self._source.located, EMPTY
-        if _learns_prompt(model):
+        if isinstance(model, PrefixTuned):
+            layers = model.cache(1).layers
+            root, model = RootCache(tuple((layer.keys.detach(), layer.values.detach()) for layer in layers)), model.base
+        elif _learns_prompt(model):
             root = _root(model, located.dtype)
             if located.adapter_config is None:  # else they are subtracted already
                 located = located._replace(max_length=located.max_length - root.length)
@@ -137,6 +144,7 @@ def _as_loaded(model: Model) -> Iterator[None]:
     from transformers import GenerationConfig
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = base.base if isinstance(base, PrefixTuned) else base
     before, base.generation_config = base.generation_config, GenerationConfig()
     try:
         yield
