@@ -167,7 +167,12 @@ def prepare(
 
 
 def content_hash(path: Path) -> str:
-    """Return the hash of a file's content; for a folder, that of the names and contents of the files below it."""
+    """Return the hash of a file's content; for a folder, that of the names and contents of the files below it.
+
+    Raises HarnessError if there is nothing at `path`.
+    """
+    if not path.exists():
+        raise HarnessError(f"there is no corpus {path}: correct the recipe's path")
     if not path.is_dir():
         return hashes.sha256(path)
     names = {str(file.relative_to(path)): hashes.sha256(file) for file in places.files_below(path)}
@@ -176,8 +181,6 @@ def content_hash(path: Path) -> str:
 
 def _encoded(name: str, corpus: Corpus, source: TokenizerOfStage, max_length: int, folder: Path) -> tuple[Path, Counts]:
     """Return the file of a corpus's encoded examples, written now unless it is there, and their counts."""
-    if not corpus.file.exists():
-        raise HarnessError(f"there is no corpus {corpus.file}: correct the recipe's path of '{name}'")
     settings = (
         _ENCODING,
         installed(("transformers", "tokenizers")),

@@ -120,7 +120,7 @@ def test_an_interrupted_demo_continues(tmp_path, monkeypatch):
     # Checkpoints of an edited recipe are not cached.
     shutil.rmtree(cached)
     recipe = place / "recipe.yaml"
-    edited = recipe.read_text(encoding="utf-8").replace("method: lora,", "method: lora, rank: 4,")
+    edited = recipe.read_text(encoding="utf-8").replace("method: lora,", "method: lora, r: 4,")
     recipe.write_text(edited, encoding="utf-8")
     assert [event.name for event in until_evaluated(place, seed=5) if not event.reused] == ["lora"]
     assert set((cache / "demo").iterdir()) == before
