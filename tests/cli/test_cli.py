@@ -26,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tiny.llama(folder / "base", context=2048)
     tiny.lora(folder / "lora", base, named="../base")
     (folder / "empty").mkdir()
-    stage = "{from: base, corpora: {talk: 1}, steps: 1, learning_rate: 1.0e-3}"
+    stage = "{from: base, corpora: {talk: 1}, max_steps: 1, learning_rate: 1.0e-3}"
     (folder / "recipe.yaml").write_text(f"corpora: {{talk: none.jsonl}}\nstages: {{sft: {stage}}}\n")
     (folder / "mirror" / "openai" / "gsm8k").mkdir(parents=True)
     return folder

@@ -25,8 +25,9 @@ def test_a_quick_demo_trains_a_tenth_of_the_steps(tmp_path: Path, monkeypatch: p
     assert (whole.seed, quick.seed) == (0, 3)
     assert list(whole.stages) == list(quick.stages) != []
     for name, stage in whole.stages.items():
-        steps, warmup = stage.steps // 10, max(1, stage.warmup // 10)
+        steps, warmup = stage.arguments["max_steps"] // 10, max(1, stage.arguments["warmup_steps"] // 10)
+        arguments = {**stage.arguments, "max_steps": steps, "warmup_steps": warmup}
         assert quick.stages[name] == stage.model_copy(
-            update={"steps": steps, "warmup": warmup, "start": quick.stages[name].start}
+            update={"arguments": arguments, "start": quick.stages[name].start}
         )
         assert steps > warmup

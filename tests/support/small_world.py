@@ -27,9 +27,8 @@ def shorten_recipe(patch: pytest.MonkeyPatch, file: Path) -> None:
     `file` gets the recipe.
     """
     text = folder.RECIPE.read_text(encoding="utf-8")
-    text = re.sub(r"batch: \d+, ", "", text)
-    text = re.sub(r"steps: \d+", "batch: 4, steps: 2", text)
-    text = re.sub(r"warmup: \d+", "warmup: 1", text)
+    for name, value in (("per_device_train_batch_size", 4), ("max_steps", 2), ("warmup_steps", 1)):
+        text = re.sub(rf"{name}: \d+", f"{name}: {value}", text)
     file.write_text(re.sub(r"threads: \d+", "threads: 1", text), encoding="utf-8")
     patch.setattr(folder, "RECIPE", file)
     patch.setattr(folder, "QUICK_STEPS", 1)
