@@ -1,8 +1,8 @@
 """Several examples in one row, so that a batch has fewer padding tokens: which examples, and a proof that none leaks.
 
-Online best fit: an example joins the fullest open row in which it fits, or opens one. A full row is closed, and so is
-the oldest of more than `OPEN` open rows, so that the order of learning changes little. The rows are the same at every
-start.
+Online best fit: an example joins the fullest open row in which it fits, or opens one; of more than `OPEN` rows the
+oldest is closed. Rows are learned in the order in which they were opened, so that the order of the examples changes
+little, and a training that ends early has about the shares of the mixture. The rows are the same at every start.
 
 Each example keeps its own positions, from 0. transformers recognises by them where an example begins, and hides the
 ones before it, if no cache is in use. Whether a model really does so is shown by `require_no_leak` before the training.
@@ -40,22 +40,19 @@ class Sized(NamedTuple):
 
 def rows(examples: Iterable[Sized], capacity: int) -> Iterator[list[Place]]:
     """Yield the examples in rows of at most `capacity` tokens; none is longer than that."""
-    open_rows: list[tuple[int, list[Place]]] = []  # tokens left, and examples
+    pending: list[tuple[int, list[Place]]] = []  # tokens left, and examples
     for place, length in examples:
-        fitting = [number for number, (left, _) in enumerate(open_rows) if left >= length]
+        fitting = [number for number, (left, _) in enumerate(pending) if left >= length]
         if fitting:
-            number = min(fitting, key=lambda i: open_rows[i][0])
-            left, row = open_rows[number]
+            number = min(fitting, key=lambda i: pending[i][0])
+            left, row = pending[number]
             row.append(place)
-            open_rows[number] = (left - length, row)
+            pending[number] = (left - length, row)
         else:
-            number = len(open_rows)
-            open_rows.append((capacity - length, [place]))
-        if open_rows[number][0] == 0:
-            yield open_rows.pop(number)[1]
-        elif len(open_rows) > OPEN:
-            yield open_rows.pop(0)[1]
-    for _, row in open_rows:
+            pending.append((capacity - length, [place]))
+        if len(pending) > OPEN:
+            yield pending.pop(0)[1]
+    for _, row in pending:
         yield row
 
 

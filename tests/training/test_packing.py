@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -21,7 +24,7 @@ from transformers import (
 )
 
 from harness.errors import HarnessError
-from harness.training import packing
+from harness.training import mixture, packing
 from harness.training.batches import Collator, Rows
 from harness.training.dialogues import Writer
 from harness.training.encoding import ExampleEncoder
@@ -69,6 +72,14 @@ def test_the_order_of_learning_changes_little():
     sized = [Sized(Place(0, number), 5 + number % 7) for number in range(2000)]
     order = [place.row for row in packing.rows(iter(sized), 32) for place in row]
     assert max(abs(place - number) for place, number in enumerate(order)) < 2 * packing.OPEN * 32 / 5
+
+
+def test_a_training_that_ends_early_has_the_shares_of_the_mixture():
+    lengths = {"long": np.full(9, 256), "short": np.full(9, 20)}  # long ones fill a row at once
+    order = mixture.order(lengths, {"long": 1, "short": 1}, "seed", by_tokens=False)
+    sized = (Sized(place, (256, 20)[place.corpus]) for place in order)
+    learned = Counter(place.corpus for row in itertools.islice(packing.rows(sized, 256), 100) for place in row)
+    assert abs(learned[0] - learned[1]) <= packing.OPEN
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -54,6 +54,42 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"prompt": "a b", "completion": "c"}, ("exact_match",), "a b", "c"),
         ({"Instruction": "改写", "Input": "旧句", "Output": "新句"}, ("rouge",), "改写\n旧句", "新句"),
         ({"input": "a b", "target": "c"}, ("exact_match",), "a b", "c"),
+        ({"prompt": "c", "response": "d", "history": [["a", "b"]]}, ("rouge",), "a\nb\nc", "d"),
+        ({"prompt": "c", "response": "d", "history": []}, ("rouge",), "c", "d"),
+        (
+            {"query": "多久", "laws": ["第一条：每年。", "第二条"], "response": "每年"},
+            ("rouge",),
+            "多久\n参考法条: 第一条：每年。\n第二条",
+            "每年",
+        ),
+        (
+            {"query": "多久", "laws": ["第一条"], "history": ["[客户] 多久", "[律师] 每年", "[客户] 谁", "[律师] 我"]},
+            ("rouge",),
+            "多久\n每年\n谁\n参考法条: 第一条",
+            "我",
+        ),
+        (
+            {
+                "query": "多久",
+                "laws": [],
+                "history": ["[客户] 多久", "[客户] 一次", "[律师] 每年", "[律师] 吧", "[客户] 谢"],
+            },
+            ("rouge",),
+            "多久\n一次",
+            "每年\n吧",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": ""},
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": "b"},
+                ]
+            },
+            ("rouge",),
+            "a",
+            "b",
+        ),
     ],
 )
 def test_a_row_of_each_layout_has_its_prompt_and_answer(

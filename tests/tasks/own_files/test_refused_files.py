@@ -85,6 +85,31 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([{"messages": [{"role": [], "content": "a"}]}], ("bleu",), "of a role ([]) other than system, human"),
         ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
         ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn"),
+        (
+            [{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "b"}]}],
+            ("bleu",),
+            "line 1: 'messages' holds a turn without text",
+        ),
+        (
+            [{"prompt": "a", "response": "b", "history": "[]"}],
+            ("bleu",),
+            "line 1: 'history' is not a list of questions and answers",
+        ),
+        (
+            [{"query": "a", "response": "b", "laws": "第一条"}],
+            ("bleu",),
+            "line 1: 'laws' is not a list of articles of law",
+        ),
+        (
+            [{"query": "a", "laws": [], "history": ["[客户] a", "b"]}],
+            ("bleu",),
+            "line 1: an entry of 'history' begins with none of [客户], [律师]",
+        ),
+        (
+            [{"query": "a", "laws": [], "history": ["[律师] a", "[客户] b"]}],
+            ("bleu",),
+            "line 1: 'history' does not begin with a question that is answered",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_a_test_set_is_refused(
