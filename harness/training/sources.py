@@ -22,6 +22,9 @@ from harness.training import chatglm_prefix, methods
 from harness.training.corpora import TokenizerOfStage
 from harness.training.recipe import Stage
 
+_METHODS = {"LORA": "lora", "PREFIX_TUNING": "prefix", "P_TUNING": "p-tuning", "PROMPT_TUNING": "prompt"}
+"""The method of a stage by PEFT's name for it."""
+
 
 class Source:
     """The checkpoint from which one stage starts, located but not loaded."""
@@ -34,7 +37,7 @@ class Source:
         self._stage = stage
         methods.require_trainable(self.located, stage)
         adapter = self.located.adapter_config
-        if adapter is not None and stage.method != adapter.method.lower().replace("prefix_tuning", "prefix"):
+        if adapter is not None and stage.method != _METHODS.get(adapter.method):
             raise HarnessError(
                 f"{self.located.name} has a {self.located.kind} adapter: continue it with that method, or merge it "
                 "first ('harness merge', or a stage with method: merge)"

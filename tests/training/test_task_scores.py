@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.runs import live
 from harness.runs.options import Options
 from harness.training.stages import Trained
-from support import tiny, trained_stages
+from support import chatglm, tiny, trained_stages
 
 TASKS = "evaluate: [quiz.jsonl, 'ppl:text.txt'], evaluate_metric: rouge, evaluate_max_gen_toks: 12, eval_steps: 2"
 STAGES = {
@@ -25,12 +25,16 @@ STAGES = {
     "prefix": "from: full, method: prefix, num_virtual_tokens: 4, prefix_projection: true, encoder_hidden_size: 8",
     "p-tuned": "from: full, method: p-tuning, num_virtual_tokens: 4, encoder_hidden_size: 8",
     "prompted": "from: full, method: prompt, num_virtual_tokens: 4",
-    "continued": "from: prefix, method: prefix",
+    "further": "from: prompted, method: prompt, eval_on_start: true",
+    "continued": "from: prefix, method: prefix, eval_on_start: true",
+    "more": "from: lora, method: lora, eval_on_start: true",
 }
 
 
 def texts(settings: str) -> list[str]:
-    return [f"{name}: {{{text}, max_steps: 3, {settings}}}" for name, text in STAGES.items()]
+    is_evaluated = "evaluate" in settings
+    own = {name: text if is_evaluated else text.replace(", eval_on_start: true", "") for name, text in STAGES.items()}
+    return [f"{name}: {{{text}, max_steps: 3, {settings}}}" for name, text in own.items()]
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +65,34 @@ def run_scores(place: Path, folder: Path) -> Mapping[str, float]:
 @pytest.mark.parametrize("name", STAGES)
 def test_the_last_scores_are_those_of_a_run_of_the_checkpoint(name, place, trained):
     evaluations = trained[name].lineage.evaluations
-    assert [entry["step"] for entry in evaluations] == [2, 3]
+    assert [entry["step"] for entry in evaluations][-2:] == [2, 3]
     measured = {key: value for key, value in evaluations[-1].items() if key != "step"}
     expected = run_scores(place, trained[name].folder)
     assert {"eval_quiz.jsonl", "eval_quiz.jsonl/rougeL_jieba", "eval_ppl_text"} <= expected.keys()
     assert measured == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), [("prefix", "continued"), ("prompted", "further"), ("lora", "more")])
+def test_a_continued_adapter_begins_with_the_scores_with_which_it_ended(first, second, trained):
+    before, after = trained[first].lineage.evaluations[-1], trained[second].lineage.evaluations[0]
+    assert after == pytest.approx({**before, "step": 0}, abs=1e-6)
+
+
+def test_a_p_tuning_cannot_be_continued(place, trained):
+    with pytest.raises(HarnessError, match=r"stage again: p-tuned: .*so it cannot be continued: train a new one"):
+        trained_stages.train(place, f"again: {{from: '{trained['p-tuned'].folder}', method: p-tuning, max_steps: 1}}")
+
+
+@pytest.mark.parametrize("save", [chatglm.save_6b, chatglm.save], ids=["ChatGLM-6B", "ChatGLM2"])
+def test_a_chatglm_is_evaluated_as_it_will_be(save, tmp_path):
+    save(tmp_path / "base")
+    (tmp_path / "text.txt").write_text("水在一百度沸腾。", encoding="utf-8")
+    settings = "num_virtual_tokens: 3, prefix_projection: true, max_steps: 2, evaluate: 'ppl:text.txt', bf16: true"
+    stage = trained_stages.train(tmp_path, f"prefix: {{from: base, method: prefix, {settings}}}")["prefix"]
+    options = Options((f"ppl:{tmp_path / 'text.txt'}",), Path("unused"))
+    scores = live.scores(Loader().load(locate(parse(str(stage.folder)))), live.load(options), options, SILENT.advance)
+    measured = stage.lineage.evaluations[-1]["eval_ppl_text"]
+    assert measured == pytest.approx(scores[live.MetricKey("ppl_text")], abs=1e-6)
 
 
 def test_evaluations_by_tasks_change_no_weight(place, trained):
