@@ -26,8 +26,8 @@ _SENTENCES = (
 )
 
 
-def model(*symbols: str) -> bytes:
-    """Return a trained SentencePiece model with the user's `symbols` in front."""
+def model(*symbols: str, **settings: Any) -> bytes:
+    """Return a trained SentencePiece model with the user's `symbols` in front; `settings` are the trainer's."""
     file = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(_SENTENCES * 20),
@@ -40,6 +40,7 @@ def model(*symbols: str) -> bytes:
         user_defined_symbols=list(symbols),
         pad_id=3 if symbols else -1,
         minloglevel=2,
+        **settings,
     )
     return file.getvalue()
 
