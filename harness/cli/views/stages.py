@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from harness.common import console, terminal
-from harness.reports import numbers_in_words
+from harness.reports import numbers_in_words, public_paths
 from harness.training.corpora import CorpusReport, DataReport
 from harness.training.settings import ADAPTERS
 from harness.training.stages import Planned, Trained
@@ -52,11 +52,12 @@ def print_plan(planned: Planned) -> None:
     """Print what a stage would learn from."""
     out = console.create()
     state = "finished" if planned.is_finished else "to be trained"
+    start = public_paths.reduced(planned.stage.start)
     if planned.report is None:
-        out.print(Text(f"{planned.name}: a merge of {planned.stage.start}, {state}"))
+        out.print(Text(f"{planned.name}: a merge of {start}, {state}"))
         return
     report = planned.report
-    out.print(Text(f"{planned.name}: {planned.stage.method}, from {planned.stage.start}, {state}", style="bold"))
+    out.print(Text(f"{planned.name}: {planned.stage.method}, from {start}, {state}", style="bold"))
     out.print(Text(f"  {_summary(report)}"), soft_wrap=True)
     out.print(_table(report))
     for text in _notes(report):
