@@ -44,7 +44,7 @@ from harness.checkpoints import (
 )
 from harness.checkpoints.adapters import config as adapter_config
 from harness.checkpoints.adapters import limits as adapter_limits
-from harness.checkpoints.chatglm import layout, prefix, recognition
+from harness.checkpoints.chatglm import dialogues, layout, prefix, recognition
 from harness.cli import options
 from harness.cli.views import samples as sample_views
 from harness.common import console, paths, patterns, safe_load, terminal, unpacking, visible
@@ -148,6 +148,7 @@ def _shown(answer: str) -> str:
 
 
 _ANY_TEXT: dict[str, Callable[[str], object]] = {
+    "checkpoints.chatglm.dialogues.message_starts": dialogues.message_starts,
     "common.terminal.lines": terminal.lines,
     "common.terminal.line": terminal.line,
     "common.console.escape": console.escape,
