@@ -164,9 +164,10 @@ class Writer:
             raise UnrenderableError("the chat template marks none of its answers as generated: set another template")
         learned = "".join(text[start:end] for start, end in spans)
         if unmarked := sum(content.strip()[-_TAIL:] not in learned for content in contents):
+            advice = "learn: last_answer, or " if unmarked < len(contents) else ""
             raise UnrenderableError(
                 f"the chat template marks other text as generated than {unmarked} of the {len(contents)} answers: set "
-                "learn: last_answer, or another template"
+                f"{advice}another template"
             )
         return _marked(text, spans)
 

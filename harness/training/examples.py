@@ -67,7 +67,10 @@ class Conversation:
         turns = self.turns[1:] if self.has_system else self.turns
         roles = [turn["role"] for turn in turns]
         if roles != ["user", "assistant"] * (len(turns) // 2):
-            raise ValueError(f"its questions and answers do not alternate ({_shortened(roles)})")
+            raise ValueError(
+                f"its questions and answers do not alternate ({_shortened(roles)}): correct or remove it, or use the "
+                "tokenizer's template"
+            )
         contents = [turn["content"] for turn in turns]
         return list(zip(contents[::2], contents[1::2], strict=True))
 
@@ -143,10 +146,13 @@ def _layout(path: Path, names: list[str]) -> layouts.Layout | None:
     others = [name for name in names if name != _TEXT]
     try:
         return layouts.recognise(path, others)
-    except HarnessError:
+    except HarnessError as error:
         if any(name in names for name in texts.COLUMNS):
             return None
-        raise
+        raise HarnessError(
+            f"{path}: no known layout in the columns {', '.join(names)}: rename them, known are {_TEXT}, "
+            f"{layouts.SUPPORTED}"
+        ) from error
 
 
 def _of_row(row: Row, layout: layouts.Layout) -> Example:

@@ -245,17 +245,17 @@ def test_answers_of_real_rows_are_learned_to_the_letter(data, name):
     [file] = [path] if path.is_file() else path.glob("*.parquet")
     rows = [located.example for located in itertools.islice(examples.read(file, Notes()), 200)]
     assert len(rows) == 200
-    for form in (None, "lawyer-llama"):
+    for form, some in ((None, rows[:20]), ("lawyer-llama", rows)):
         writer, encoder = Writer(form, "answers", words), ExampleEncoder(words, ())
-        texts = [writer.segments(row) for row in rows]
-        for row, segments, encoded in zip(rows, texts, encoder.encode(texts), strict=True):
+        texts = [writer.segments(row) for row in some]
+        for row, segments, encoded in zip(some, texts, encoder.encode(texts), strict=True):
             assert not isinstance(row, Passage)
             answers = (
                 [turn["content"] for turn in row.turns if turn["role"] == "assistant"]
                 if isinstance(row, Conversation)
                 else [row.text]
             )
-            spans = [b"".join(spelled(words, encoded.ids[start:end])).decode() for start, end in encoded.spans]
+            spans = [words.decode(encoded.ids[start:end]) for start, end in encoded.spans]
             ending = "<|im_end|>" if writer.form(row) == "tokenizer" else ""
             for place, (span, answer) in enumerate(zip(spans, answers, strict=True)):
                 end = ending + ("</s>" if place == len(answers) - 1 else "")

@@ -27,10 +27,11 @@ _PROMPTS = ("prompt", "input")
 _COMPLETIONS = ("completion", "response", "output", "target", "answer")
 _CONVERSATIONS = ("conversations", "messages")
 _ARTICLES = "laws"
-_SUPPORTED = (
+SUPPORTED = (
     "question + answer, question + choices (or A, B, C, D) + answer, instruction + output, query + response, "
     "conversations, messages, content + summary, prompt + completion, prompt + response + history"
 )
+"""The columns of the layouts, for messages."""
 _ROLES = {
     **dict.fromkeys(("system",), "system"),
     **dict.fromkeys(("human", "user"), "user"),
@@ -117,7 +118,7 @@ def recognise(file: Path, names: Sequence[str]) -> Layout:
 
 def _unsupported(file: Path, names: Iterable[str]) -> HarnessError:
     return HarnessError(
-        f"{file}: no known layout in the columns {', '.join(names)}: rename them, known are {_SUPPORTED}; or write a "
+        f"{file}: no known layout in the columns {', '.join(names)}: rename them, known are {SUPPORTED}; or write a "
         "definition ('harness tasks new NAME')"
     )
 
