@@ -224,18 +224,18 @@ class _Shortener:
         if isinstance(item.example, Passage):
             self.counts.split += 1
             return list(_pieces(example, self._max_length))
+        lost = 0
         if isinstance(item.example, Conversation):
-            example = self._without_oldest(item, example)
-        if len(example.ids) <= self._max_length:
-            return [example]
+            example, lost = self._without_oldest(item.example, example)
         piece = _piece(example, 0, self._max_length)
-        self.counts.cut += bool(piece.learned)  # else it is unlearnable
+        if piece.learned:  # else it is unlearnable
+            self.counts.cut += len(example.ids) > self._max_length
+            self.counts.shortened += lost > 0
+            self.counts.exchanges += lost
         return [piece]
 
-    def _without_oldest(self, item: Located, example: Encoded) -> Encoded:
-        """Return the conversation `item` without its oldest exchanges, as many as must go for it to fit."""
-        conversation = item.example
-        assert isinstance(conversation, Conversation)
+    def _without_oldest(self, conversation: Conversation, example: Encoded) -> tuple[Encoded, int]:
+        """Return `conversation` without its oldest exchanges, as many as must go for it to fit, and their number."""
         first = 1 if conversation.has_system else 0
         lost = 0
         turns = conversation.turns
@@ -248,9 +248,7 @@ class _Shortener:
             turns = (*turns[:first], *rest[places_of_questions[0] :])
             lost += 1
             (example,) = self._encoder.encode([self._writer.segments(replace(conversation, turns=turns))])
-        self.counts.shortened += lost > 0
-        self.counts.exchanges += lost
-        return example
+        return example, lost
 
 
 def _pieces(example: Encoded, max_length: int) -> Iterator[Encoded]:

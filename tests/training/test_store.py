@@ -112,6 +112,13 @@ def test_several_answers_to_a_question_go_with_it(tmp_path):
     assert texts(Store(tmp_path / "rows.arrow"))[0].startswith("<|im_start|>user\nuser 3")
 
 
+def test_a_conversation_of_which_nothing_is_left_is_only_dropped(tmp_path):
+    row = conversation("q", "a", "a very long question of many words that fills the whole length", "b")
+    counts = write(tmp_path / "rows.arrow", [row], 10, "chatglm2")
+    assert (counts.unlearnable, counts.kept) == (1, 0)
+    assert (counts.shortened, counts.exchanges, counts.cut) == (0, 0, 0)
+
+
 def test_what_is_still_too_long_is_cut_and_counted(tmp_path):
     rows = [Completion("who is it ", "me and you and everyone"), Completion("a very long question of many words ", "a")]
     counts = write(tmp_path / "rows.arrow", rows, 12)
