@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.checkpoints.reference import CheckpointReference, parse
 from harness.errors import HarnessError
+from harness.tasks.own_files import file_tasks
 from harness.training import corpora, lineage
 from harness.training.recipe import Recipe, Stage
 from harness.training.sources import Source, folder_reference
@@ -58,9 +59,17 @@ class Family:
                 parent = self.parent_key(stage)
             files = [(c, corpora.content_hash(self.recipe.corpora[c].file)) for c in (*stage.names, *stage.validation)]
             how = [self.recipe.corpora[c].model_dump(exclude={"file"}) for c in (*stage.names, *stage.validation)]
+            files += self._task_files(stage)
             parts = (name, self.recipe.seed, self.recipe.threads, settings_of(stage), parent, files, how)
             self.keys[name] = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
         return self.keys[name]
+
+    def _task_files(self, stage: Stage) -> list[tuple[str, str]]:
+        """Return the files on which `stage` is evaluated, as the recipe states them, with hashes of their content."""
+        pairs = zip(stage.evaluate, self.recipe.resolved(stage).evaluate, strict=True)
+        tasks = [(task, place) for task, place in pairs if file_tasks.names_files(task)]
+        files = [(task, Path(place.removeprefix(file_tasks.PREFIX))) for task, place in tasks]
+        return [(task, corpora.content_hash(file)) for task, file in files if file.exists()]
 
     def parent_key(self, stage: Stage) -> str:
         """Return the digest of the checkpoint that `stage` starts from, or its fingerprint if no recipe trained it."""

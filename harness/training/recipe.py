@@ -110,6 +110,8 @@ OWN = (
     "evaluate_apply_chat_template",
 )
 """The settings of a stage that belong to no library."""
+_FILES = ("deepspeed", "fsdp_config")
+"""Arguments of transformers that may name a file."""
 
 
 class Recipe(BaseModel):
@@ -127,6 +129,8 @@ class Recipe(BaseModel):
     """Stages by name."""
     sha256: str = ""
     """Hash of the file."""
+    folder: Path = Path()
+    """The folder of the file."""
     stated: dict[str, str] = {}
     """The corpora's paths as the file states them."""
 
@@ -160,6 +164,19 @@ class Recipe(BaseModel):
         if until not in order:
             raise HarnessError(f"the stage '{until}' is not among those to be trained: {', '.join(order)}")
         return order[: order.index(until) + 1]
+
+    def resolved(self, stage: Stage) -> Stage:
+        """Return `stage` with the paths of its tasks and of its libraries' configurations resolved."""
+        tasks = [self._path(task) if file_tasks.names_files(task) else task for task in stage.evaluate]
+        files = {name: self._path(stage.arguments[name]) for name in _FILES if name in stage.arguments}
+        return stage.model_copy(update={"evaluate": tasks, "arguments": {**stage.arguments, **files}})
+
+    def _path(self, value: Any) -> Any:
+        if not isinstance(value, str):  # a configuration itself
+            return value
+        prefix = file_tasks.PREFIX if value.startswith(file_tasks.PREFIX) else ""
+        place = self.folder / Path(value.removeprefix(prefix)).expanduser()
+        return f"{prefix}{place}" if place.exists() else value
 
     def ancestors(self, name: str) -> list[str]:
         """Return the stages from which the stage `name` descends, the nearest first."""
@@ -256,7 +273,7 @@ class _Reader:
             self._check_corpora(name, stage, recipe)
             self._check_method(name, stage, recipe)
             start = stage.start if stage.start in recipe.stages else self._reference(name, stage, recipe)
-            stages[name] = stage.model_copy(update={"start": start, "evaluate": list(map(self._task, stage.evaluate))})
+            stages[name] = stage.model_copy(update={"start": start})
         try:
             TopologicalSorter({name: {stage.start} for name, stage in recipe.stages.items()}).prepare()
         except CycleError as error:
@@ -268,7 +285,8 @@ class _Reader:
         }
         stated = {name: str(corpus.file) for name, corpus in recipe.corpora.items()}
         sha256 = hashlib.sha256(self._text).hexdigest()
-        return recipe.model_copy(update={"stages": stages, "corpora": corpora, "stated": stated, "sha256": sha256})
+        changes = {"stages": stages, "corpora": corpora, "stated": stated, "sha256": sha256, "folder": folder}
+        return recipe.model_copy(update=changes)
 
     def _check_corpora(self, name: str, stage: Stage, recipe: Recipe) -> None:
         for key, names in (("corpora", stage.names), ("validation", stage.validation)):
@@ -307,12 +325,6 @@ class _Reader:
                 f"'{stage.start}' is an adapter: continue it with method: {parent}, or merge it first by a stage "
                 f"{{from: {stage.start}, method: merge}}",
             )
-
-    def _task(self, name: str) -> str:
-        """Return the task `name`; one that is a file beside the recipe, with its path resolved."""
-        prefix = file_tasks.PREFIX if name.startswith(file_tasks.PREFIX) else ""
-        place = self._file.parent / Path(name.removeprefix(prefix)).expanduser()
-        return f"{prefix}{place}" if file_tasks.names_files(name) and place.exists() else name
 
     def _reference(self, name: str, stage: Stage, recipe: Recipe) -> str:
         """Return the stage's checkpoint reference with paths resolved against the recipe's folder."""

@@ -24,14 +24,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.checkpoints import placement
 from harness.checkpoints.adapters import merging
 from harness.checkpoints.reference import parse
 from harness.common import atomic_write, places, progress
 from harness.errors import HarnessError, StorageError
 from harness.reports import public_paths
 from harness.training import (
-    arguments,
+    checks,
     corpora,
     determinism,
     lineage,
@@ -118,7 +117,7 @@ def train(
 
 def _begin(family: Family, order: Sequence[str], data: Path | None) -> None:
     """Make the folder of the stages, after checking the settings of all stages in `order`."""
-    _check_settings(family, order, data)
+    checks.require_settings(family, order, data)
     output = family.output
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -136,32 +135,12 @@ def plan(
     """
     family = Family(recipe, output)
     order = recipe.order(names, until)
-    _check_settings(family, order, data)
+    checks.require_settings(family, order, data)
     for name in order:
         stage = recipe.stages[name]
         run = _Run(family, name, Events(), None, replace=True)
         finished = run.finished() is not None
         yield Planned(name, stage, finished, None if stage.method == "merge" else run.prepared().report)
-
-
-def _check_settings(family: Family, order: Sequence[str], data: Path | None) -> None:
-    """Raise HarnessError, before any stage is trained, if the settings of an unfinished one do not fit together."""
-    for name in order:
-        stage = family.recipe.stages[name]
-        if stage.method == "merge" or (family.folder(name) / DONE).is_file():
-            continue
-        with naming(f"stage {name}"):
-            metrics = arguments.metrics(stage.validation, _task_metrics(stage, data))
-            on_cpu = placement.device(family.reference(stage).device).type == "cpu"
-            arguments.check(stage.arguments, metrics, on_cpu=on_cpu)
-
-
-def _task_metrics(stage: Stage, data: Path | None) -> Mapping[str, bool]:
-    if not stage.evaluate:
-        return {}
-    from harness.training import task_scores  # which imports lm-eval
-
-    return task_scores.metrics(stage, data)
 
 
 class _Run:
@@ -237,7 +216,8 @@ class _Run:
         if record.parent_key != self._family.parent_key(self._stage):
             changes.append(f"the checkpoint it starts from, {self._stage.start}")
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        return ", ".join(changes[:3]) + more if changes else "another recipe"
+        others = "the recipe's threads, how a corpus is read, or a file of its tasks"
+        return ", ".join(changes[:3]) + more if changes else others
 
     def _record(self, **values: Any) -> Lineage:
         stage = self._stage
@@ -298,7 +278,7 @@ class _Run:
             return None
         from harness.training.task_scores import TaskScores  # which imports lm-eval
 
-        return TaskScores(source, self._stage, self._data)
+        return TaskScores(source, self._recipe.resolved(self._stage), self._data)
 
     def _saved(self, model: Any, source: Source, report: DataReport, fitted: Fitted, clock: float) -> Lineage:
         """Write the folder of the stage, whose training began at `clock`, and return its record."""
@@ -343,7 +323,7 @@ class _Run:
                 return loop.fit(
                     model,
                     data,
-                    stage.arguments,
+                    self._recipe.resolved(stage).arguments,
                     self._progress,
                     seed=self._recipe.seed,
                     title=self._name,

@@ -361,5 +361,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         values = measured or {key: logs[key] for key in ("loss",) if key in logs}
         if values:
             kind = "evaluation: " if measured else ""
+            if len([name for name in measured if name.endswith("_loss")]) == 1:
+                values.pop("loss", None)  # which is that of the only corpus
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if "/" not in name)
             self._report(f"step {state.global_step:,} of {state.max_steps:,}, {kind}{numbers}")

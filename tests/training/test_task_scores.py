@@ -15,6 +15,7 @@ from harness.common.progress import SILENT
 from harness.errors import HarnessError
 from harness.runs import live
 from harness.runs.options import Options
+from harness.training import lineage
 from harness.training.stages import Trained
 from support import chatglm, tiny, trained_stages
 
@@ -120,6 +121,21 @@ def test_the_weights_of_the_best_score_are_kept_and_said(place, tmp_path):
     again = live.scores(loaded, live.load(options), options, SILENT.advance)
     assert again[live.MetricKey("ppl_text")] == pytest.approx(scores[step], abs=1e-6)
     assert f", kept step {step} with ppl_text {scores[step]:.4g}" in stage_line(stage)
+
+
+def test_a_stage_whose_tasks_have_changed_is_another(place, trained, tmp_path):
+    for name in ("base", "text.txt", "quiz.jsonl"):
+        (tmp_path / name).symlink_to(place / name)
+    text = texts(TASKS)[0]
+    stage = trained_stages.train(tmp_path, text)["full"]
+    assert stage.lineage.key == trained["full"].lineage.key
+    record = (stage.folder / lineage.RECORD).read_text(encoding="utf-8")
+    assert json.loads(record)["settings"]["evaluate"] == ["quiz.jsonl", "ppl:text.txt"]
+    assert str(tmp_path) not in record
+    (tmp_path / "text.txt").unlink()
+    (tmp_path / "text.txt").write_text("5个苹果。", encoding="utf-8")
+    with pytest.raises(HarnessError, match=r"was trained from something else .* or a file of its tasks"):
+        trained_stages.train(tmp_path, text)
 
 
 @pytest.mark.parametrize(
