@@ -113,7 +113,7 @@ def _train(folder: DemoFolder) -> Iterator[Event]:
         yield from _introduce_world()
         yield Message("Train the family: each stage starts from an earlier one, as the recipe says.")
     yield command
-    yield from stages.train(plan, folder.checkpoints)
+    yield from stages.train(plan, folder.checkpoints, replace=True)
     try:
         folder.copy_to_cache()
     except OSError as error:  # the checkpoints in the folder are complete all the same

