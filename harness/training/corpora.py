@@ -116,13 +116,11 @@ class Prepared:
     """The file of each corpus's encoded examples."""
 
 
-def prepare(
-    name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path, batch: int, accumulated: int
-) -> Prepared:
+def prepare(name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path, batch: int, batches: int) -> Prepared:
     """Encode the corpora of the stage `name` into `folder` and return its rows.
 
-    `batch` has the rows of a step, in `accumulated` batches. Raises HarnessError if a corpus cannot be read, or if
-    nothing of it can be learned.
+    `batch` has the rows of a step, in `batches` batches that are padded each by itself. Raises HarnessError if a corpus
+    cannot be read, or if nothing of it can be learned.
     """
     stage = recipe.stages[name]
     encoded = {
@@ -160,7 +158,7 @@ def prepare(
         steps=-(-len(rows) // batch),
         batch=batch,
         max_length=stage.max_length,
-        padding=_padding(rows.lengths, batch // accumulated),
+        padding=_padding(rows.lengths, batch // batches),
         example=_pieces(rows, source.tokenizer),
     )
     return Prepared(rows, validation, report, {c: file for c, (file, _) in encoded.items()})

@@ -79,7 +79,7 @@ class Writer:
         form = self._written_form(self.form(example))
         if isinstance(example, Passage):
             return [Segment(example.text, is_learned=True)]
-        if isinstance(example, Completion) and form == "none":
+        if isinstance(example, Completion) and form == "none" and not self._system:
             segments = [Segment(example.prompt + example.delimiter, False), Segment(example.text, True)]
             return self._all_if_asked(segments)
         conversation = self.conversation(example)

@@ -48,6 +48,8 @@ class Encoded(NamedTuple):
     """Whether a learned token also holds characters, other than white space, that are not learned."""
     lead: int = 0
     """The number of special tokens at the beginning of a document that each of its pieces needs."""
+    is_unended: bool = False
+    """Whether a template ends the last answer with a token that ends no answer when it is evaluated."""
 
     @property
     def learned(self) -> int:
@@ -137,9 +139,10 @@ class ExampleEncoder:
         """Return an example whose last answer, if learned, ends with a token that ends an answer."""
         if not spans or ids[-1] in self._ends:
             return Encoded(ids, spans, merged)
-        self.unended += ids[-1] in self._special
+        is_unended = ids[-1] in self._special
+        self.unended += is_unended
         last = spans[-1]
-        return Encoded([*ids, self._eos], [*spans[:-1], (last[0], last[1] + 1)], merged)
+        return Encoded([*ids, self._eos], [*spans[:-1], (last[0], last[1] + 1)], merged, is_unended=is_unended)
 
     def _apart(self, segments: Sequence[Segment]) -> Encoded:
         """Return the ids of an example for a ChatGLM, as its published training scripts have them.

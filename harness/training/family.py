@@ -8,20 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.checkpoints.reference import CheckpointReference, parse
+from harness.common import hashes
 from harness.errors import HarnessError
 from harness.tasks.own_files import file_tasks
 from harness.training import corpora, lineage
-from harness.training.recipe import Recipe, Stage
+from harness.training.recipe import FILES, Recipe, Stage
 from harness.training.sources import Source, folder_reference
 
 PROGRESS, ENCODED = "training", ".encoded"
 """`.STAGE.training` holds the states of an unfinished stage, `.encoded` the encoded corpora."""
+UNUSED = 24 * 3600
+"""Seconds after which an encoded corpus that no stage uses is removed."""
 
 
 class Family:
@@ -58,11 +62,22 @@ class Family:
             with naming(f"stage {name}"):
                 parent = self.parent_key(stage)
             files = [(c, corpora.content_hash(self.recipe.corpora[c].file)) for c in (*stage.names, *stage.validation)]
-            how = [self.recipe.corpora[c].model_dump(exclude={"file"}) for c in (*stage.names, *stage.validation)]
-            files += self._task_files(stage)
+            how = [self._reading(corpus) for corpus in (*stage.names, *stage.validation)]
+            files += [*self._task_files(stage), *self._library_files(stage)]
             parts = (name, self.recipe.seed, self.recipe.threads, settings_of(stage), parent, files, how)
             self.keys[name] = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
         return self.keys[name]
+
+    def _reading(self, name: str) -> dict[str, Any]:
+        """Return how a corpus is read: its settings, and the kind of its file."""
+        corpus = self.recipe.corpora[name]
+        return {**corpus.model_dump(exclude={"file"}), "kind": corpus.file.suffix.lower()}
+
+    def _library_files(self, stage: Stage) -> list[tuple[str, str]]:
+        """Return the files of settings that arguments of `stage` name, such as DeepSpeed's, with their hashes."""
+        arguments = self.recipe.resolved(stage).arguments
+        stated = [(name, Path(arguments[name])) for name in FILES if isinstance(arguments.get(name), str)]
+        return [(name, corpora.content_hash(file)) for name, file in stated if file.is_file()]
 
     def _task_files(self, stage: Stage) -> list[tuple[str, str]]:
         """Return the files on which `stage` is evaluated, as the recipe states them, with hashes of their content."""
@@ -72,26 +87,40 @@ class Family:
         return [(task, corpora.content_hash(file)) for task, file in files if file.exists()]
 
     def parent_key(self, stage: Stage) -> str:
-        """Return the digest of the checkpoint that `stage` starts from, or its fingerprint if no recipe trained it."""
+        """Return the digest of the checkpoint that `stage` starts from.
+
+        It covers what a stage was made from and, once it is trained, its weights: another training of the same stage,
+        on another machine or by another version, may have other weights. Other checkpoints have their fingerprint.
+        """
         if stage.start in self.recipe.stages:
-            return self.key(stage.start)
+            return f"{self.key(stage.start)} {self.content(stage.start)}"
         return Source(self.reference(stage), stage).fingerprint()
+
+    def content(self, name: str) -> str:
+        """Return the digest of the weights of the stage `name`; empty if it is not trained."""
+        files = [*sorted(self.folder(name).glob("*.safetensors")), *sorted(self.folder(name).glob("*.bin"))]
+        return hashlib.sha256("".join(map(hashes.sha256, files)).encode()).hexdigest()[:16] if files else ""
+
+    def forget_keys(self) -> None:
+        """Compute keys anew, after a stage was trained."""
+        self.keys.clear()
 
     def stale(self, name: str) -> tuple[str, ...]:
         """Return the finished stages in the folder that started from another training of the stage `name`."""
+        parent = f"{self.key(name)} {self.content(name)}"
         records = {folder.name: lineage.read(folder) for folder in self.output.iterdir() if folder.is_dir()}
         return tuple(
             sorted(
                 other
                 for other, record in records.items()
-                if record is not None and record.parent == name and record.parent_key != self.key(name)
+                if record is not None and record.parent == name and record.parent_key != parent
             )
         )
 
     def remove_unused(self) -> None:
-        """Remove encoded corpora that no stage of this process has used."""
+        """Remove encoded corpora that no stage has used for a day; another process may need newer ones."""
         for file in (self.output / ENCODED).glob("*.arrow"):
-            if file not in self.used:
+            if file not in self.used and time.time() - file.stat().st_mtime > UNUSED:
                 file.unlink(missing_ok=True)
                 file.with_name(f"{file.name}.json").unlink(missing_ok=True)
 

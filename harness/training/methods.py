@@ -38,6 +38,11 @@ def require_trainable(located: Located, stage: Stage) -> None:
             f"{located.name}: a ChatGLM-6B reads contexts in both directions, so examples cannot share a row: remove "
             "packing"
         )
+    recomputes = stage.arguments.get("gradient_checkpointing") or stage.arguments.get("activation_checkpointing")
+    if recomputes and stage.method == "prefix" and located.layout is None:
+        raise HarnessError(
+            f"{located.name}: recomputed layers would not see the prefix: remove gradient_checkpointing from the stage"
+        )
     if located.layout is not None and stage.method in ("p-tuning", "prompt"):
         raise HarnessError(f"{located.name}: a ChatGLM is trained with method: full, lora or prefix")
 

@@ -110,7 +110,7 @@ OWN = (
     "evaluate_apply_chat_template",
 )
 """The settings of a stage that belong to no library."""
-_FILES = ("deepspeed", "fsdp_config")
+FILES = ("deepspeed", "fsdp_config")
 """Arguments of transformers that may name a file."""
 
 
@@ -168,7 +168,7 @@ class Recipe(BaseModel):
     def resolved(self, stage: Stage) -> Stage:
         """Return `stage` with the paths of its tasks and of its libraries' configurations resolved."""
         tasks = [self._path(task) if file_tasks.names_files(task) else task for task in stage.evaluate]
-        files = {name: self._path(stage.arguments[name]) for name in _FILES if name in stage.arguments}
+        files = {name: self._path(stage.arguments[name]) for name in FILES if name in stage.arguments}
         return stage.model_copy(update={"evaluate": tasks, "arguments": {**stage.arguments, **files}})
 
     def _path(self, value: Any) -> Any:

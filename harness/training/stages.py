@@ -183,6 +183,8 @@ class _Run:
 
     def _done(self, record: Lineage, *, is_reused: bool) -> Trained:
         shutil.rmtree(self._progress, ignore_errors=True)
+        if not is_reused:
+            self._family.forget_keys()
         return Trained(self._name, self._folder, self._stage, record, is_reused, self._family.stale(self._name))
 
     def _require_free(self) -> None:
@@ -250,10 +252,10 @@ class _Run:
         stage = self._stage.model_copy(update={"max_length": source.max_length})
         recipe = self._recipe.model_copy(update={"stages": {**self._recipe.stages, self._name: stage}})
         batch = loop.batch(stage.arguments)
-        accumulated = int(stage.arguments.get("gradient_accumulation_steps", 1))
+        batches = int(stage.arguments.get("gradient_accumulation_steps", 1)) * processes.count()
         folder = self._family.output / ENCODED
         with naming(f"stage {self._name}"):
-            prepared = corpora.prepare(self._name, recipe, source.encoding(), folder, batch, accumulated)
+            prepared = corpora.prepare(self._name, recipe, source.encoding(), folder, batch, batches)
         self._family.used |= {*prepared.stores.values()}
         return prepared
 
@@ -355,7 +357,8 @@ class _Run:
     def _require_same_progress(self) -> None:
         """Raise HarnessError if an interrupted training in the stage's hidden folder is one of other settings."""
         file = self._progress / "stage.json"
-        shared = {"seed": self._recipe.seed, "threads": self._recipe.threads, "processes": processes.count()}
+        shared: dict[str, Any] = {f"version of {name}": value for name, value in lineage.versions().items()}
+        shared |= {"seed": self._recipe.seed, "threads": self._recipe.threads, "processes": processes.count()}
         settings: dict[str, Any] = {**settings_of(self._stage), **shared}
         key = self._family.key(self._name)
         if self._progress.is_dir() and states.newest(self._progress) is not None:

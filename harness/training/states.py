@@ -37,7 +37,7 @@ def newest(folder: Path) -> Path | None:
             safe_load.json_file(state / STATE)
             losses(state)
             return state
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):  # what the system refuses to read is no reason to begin anew
             shutil.rmtree(state, ignore_errors=True)
     return None
 

@@ -119,9 +119,7 @@ def write(
                 columns = [pa.array(value, column.type) for value, column in zip(values, schema, strict=True)]
                 out.write_batch(pa.record_batch(columns, schema=schema))
                 bar.advance(len(batch))
-        counts = replace(
-            shortener.counts, unended=encoder.unended, notes=[*notes(), *shortener.notes], size=file.stat().st_size
-        )
+        counts = replace(shortener.counts, notes=[*notes(), *shortener.notes], size=file.stat().st_size)
         with atomic_write.file(_counts_of(file), tag="new") as hidden:
             hidden.write_text(json.dumps(asdict(counts), ensure_ascii=False), encoding="utf-8")
     return counts
@@ -191,6 +189,7 @@ class _Shortener:
             self.counts.learned += example.learned
             self.counts.longest = max(self.counts.longest, len(example.ids))
             self.counts.merged += example.merged
+            self.counts.unended += example.is_unended
         return result
 
     def _segments(self, item: Located) -> list[Segment] | None:
@@ -228,6 +227,8 @@ class _Shortener:
         if isinstance(item.example, Conversation):
             example, lost = self._without_oldest(item.example, example)
         piece = _piece(example, 0, self._max_length)
+        if len(example.ids) <= self._max_length:
+            piece = piece._replace(is_unended=example.is_unended)
         if piece.learned:  # else it is unlearnable
             self.counts.cut += len(example.ids) > self._max_length
             self.counts.shortened += lost > 0
@@ -246,8 +247,12 @@ class _Shortener:
             if not places_of_questions:
                 break
             turns = (*turns[:first], *rest[places_of_questions[0] :])
+            try:
+                segments = self._writer.segments(replace(conversation, turns=turns))
+            except UnrenderableError:  # a template that writes the whole conversation, but not the rest of it
+                break
             lost += 1
-            (example,) = self._encoder.encode([self._writer.segments(replace(conversation, turns=turns))])
+            (example,) = self._encoder.encode([segments])
         return example, lost
 
 

@@ -59,6 +59,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super().__init__(*arguments, **keywords)
         self._pending: list[torch.Tensor] = []
         """The loss of each accumulated batch of the current step."""
+        learning = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self._unsound = {name for name, parameter in learning if not bool(parameter.isfinite().all())}
+        """Weights that were not finite before the training."""
 
     # -- losses
 
@@ -259,6 +262,11 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         state = self.model.state_dict() if state_dict is None else state_dict
         _require_whole(names, state)
         tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(names)}
+        if not all(bool(tensor.isfinite().all()) for name, tensor in tensors.items() if name not in self._unsound):
+            size = self._train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+            last = self.state.global_step - 1
+            rows = (last * size, min((last + 1) * size, len(self.data.train)))
+            raise DivergedError("a weight after the update", last + 1, rows)
         save_file(tensors, str(folder / states.LEARNED))
 
     def _save_rng_state(self, output_dir: str) -> None:

@@ -138,11 +138,11 @@ def test_what_is_learned_is_chosen_by_name(form):
     assert learned("everything") == [text.rstrip("\n")]
 
 
-def test_a_system_prompt_applies_to_conversations_that_have_none():
+def test_a_system_prompt_applies_to_conversations_and_pairs_that_have_none():
     assert shown(TWO, "chatglm3", system="t").startswith("<|system|>\nt<|user|>\nq")
     assert shown(ASKED, "chatglm3", system="t").startswith("<|system|>\ns<|user|>\nq")
     assert shown(Completion("q", "a"), "chatglm3", system="t") == "<|system|>\nt<|user|>\nq<|assistant|>\n«a»"
-    assert shown(Completion("q", "a"), None, system="t") == "q«a»"
+    assert shown(Completion("q", "a"), None, system="t") == "t\nq«a»"
 
 
 @pytest.mark.parametrize(

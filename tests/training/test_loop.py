@@ -416,3 +416,11 @@ def test_a_state_of_another_training_is_refused(tmp_path):
     trainer_of(tmp_path, small.lora())._save(str(tmp_path / "checkpoint-1"))
     with pytest.raises(HarnessError, match="checkpoint-1 is of another training: remove it"):
         trainer_of(tmp_path, small.model())._load_from_checkpoint(str(tmp_path / "checkpoint-1"))
+
+
+def test_a_weight_that_is_no_longer_finite_is_never_saved(tmp_path):
+    chosen = rows(tmp_path / "rows.arrow", examples()[:4])
+    settings = {"learning_rate": 1e39, "save_steps": 1, "per_device_train_batch_size": 2}
+    with pytest.raises(DivergedError, match="a weight after the update of step 1 is not a finite number"):
+        fit(small.model(), tmp_path, settings, train=chosen)
+    assert states.newest(tmp_path) is None

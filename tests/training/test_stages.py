@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPTNeoXConfig, LlamaConfig
 
 from harness.checkpoints.loading import Loader, locate
@@ -261,3 +261,26 @@ def test_an_unwritable_output_is_an_error(place, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot write checkpoints to"):
         next(stages.train(recipe.load(place / "recipe.yaml"), tmp_path / "file" / "out"))
+
+
+def test_a_parent_with_other_weights_makes_its_children_stale(own):
+    """The same stage, trained on another machine, may have other weights under the same recipe."""
+    plan = recipe.load(own / "recipe.yaml")
+    list(stages.train(plan, own / "out"))
+    file = own / "out" / "full" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.norm.weight"] += 0.5
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(HarnessError, match=r"lora was trained from something else .*it starts from, full"):
+        list(stages.train(plan, own / "out"))
+    again = list(stages.train(plan, own / "out", replace=True))
+    assert [stage.reused for stage in again] == [True, False, False]
+
+
+def test_what_reads_a_corpus_otherwise_trains_anew(own):
+    plan = recipe.load(own / "recipe.yaml")
+    list(stages.train(plan, own / "out", ["full"]))
+    (own / "more.jsonl").rename(own / "more.txt")
+    (own / "recipe.yaml").write_text(RECIPE.replace("more: more.jsonl", "more: more.txt"), encoding="utf-8")
+    with pytest.raises(HarnessError, match="full was trained from something else"):
+        list(stages.train(recipe.load(own / "recipe.yaml"), own / "out", ["full"]))
