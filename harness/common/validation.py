@@ -1,4 +1,4 @@
-"""The first problem of a pydantic ValidationError, in words for an error message.
+"""Pydantic models of files: a base that refuses unknown keys, and the first problem of a ValidationError in words.
 
 One problem is enough, because a reader corrects it and tries again. Not here: the sentence around it, which names the
 file or option and what to do; each caller writes its own.
@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys, so that a newer format is never read in part."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Problem(NamedTuple):

@@ -18,8 +18,9 @@ from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
 from harness.reports import ledger
+from harness.reports.checkpoint_info import CheckpointInfo
 from harness.reports.ledger import Ledger
-from harness.reports.report import CheckpointInfo, Report, Score
+from harness.reports.report import Report, Score
 from harness.verdicts import comparable
 from harness.verdicts.comparable import Conditions, Difference, Key
 

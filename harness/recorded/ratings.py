@@ -30,7 +30,8 @@ from harness.metrics.stats.estimates import Estimate, mean_estimate
 from harness.recorded.complaints import Complaints
 from harness.recorded.files import File
 from harness.recorded.lines import lines
-from harness.reports.report import RATINGS, SAMPLE_COLUMNS, CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import RATINGS, SAMPLE_COLUMNS, Manifest, Protocol, Report, Score, TaskInfo
 from harness.reports.writer import ReportWriter, new_folder
 from harness.runs import samples
 

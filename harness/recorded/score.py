@@ -27,7 +27,8 @@ from harness.recorded.join import Joined
 from harness.recorded.loading import AnsweredTasks, TaskLoader
 from harness.recorded.recordings import Recording
 from harness.recorded.replay import Replay
-from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, TaskInfo
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Manifest, Protocol, Report, TaskInfo
 from harness.reports.writer import ReportWriter, new_folder
 from harness.retrieval import articles as article_files
 from harness.runs import environment

@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError
 
 from harness.common import atomic_write, places, safe_load, validation
 from harness.common.limits import Limit
+from harness.common.validation import Strict
 from harness.errors import HarnessError
-from harness.reports.report import Strict
 
 FORMAT = 1
 SAME = 1e-6

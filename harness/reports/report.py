@@ -21,12 +21,14 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from harness.common import places, safe_load, unpacking, validation
 from harness.common.limits import Limit, documents_within
+from harness.common.validation import Strict
 from harness.errors import HarnessError
 from harness.reports import public_paths
+from harness.reports.checkpoint_info import CheckpointInfo
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -66,87 +68,6 @@ ADDED_COLUMNS = ("cluster", "tainted", "endings", "understood")
 """Columns of samples that older reports lack. In such a report, they are read as null."""
 
 
-class Strict(BaseModel):
-    """A model that refuses unknown keys, so that a newer format is never read in part."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrainedCorpus(Strict):
-    """A corpus that a checkpoint learned."""
-
-    name: str
-    sha256: str
-    """The sha256 of the corpus's content."""
-    examples: int
-    """The number of examples that were read; repetitions count."""
-    tokens: int
-    """The number of tokens of these examples, prompts included."""
-    epochs: float
-    """How often each example was read, on average."""
-
-
-class TrainingInfo(Strict):
-    """How `harness train` made a checkpoint, as the checkpoint's own record states it."""
-
-    stage: str
-    """The name of the stage in its recipe."""
-    method: str
-    """What was trained: `full`, `lora`, …, or `merge`."""
-    recipe: str
-    """The sha256 of the recipe."""
-    seed: int
-    parent: str
-    """The stage or the checkpoint that the stage started from."""
-    parent_fingerprint: str
-    """The parent's fingerprint, as a run on the machine of the training reports it."""
-    steps: int
-    """The number of optimizer steps."""
-    tokens: int
-    """The number of tokens that were read, prompts included."""
-    loss: float | None
-    """The mean loss over about the last tenth of the steps, in nats per learned token; None for a merge."""
-    corpora: list[TrainedCorpus]
-
-
-class CheckpointInfo(Strict):
-    """The checkpoint that was evaluated."""
-
-    name: str
-    """The checkpoint's name in tables."""
-    reference: str
-    """The checkpoint reference; for recorded predictions, the file or folder that contains them."""
-    kind: str
-    """The kind of checkpoint: `base`, `lora`, …; `recorded` for predictions of unknown origin, `rated` for ratings."""
-    quantization: str | None = None
-    """`int8`, `nf4`, `gptq`, …; None for plain weights."""
-    base: str
-    """The name of the base model."""
-    adapter: str | None = None
-    """The folder of the adapter; None for a base."""
-    fingerprint: str
-    """The sha256 of everything that decides the answers: weights, adapter, tokenizer, configuration, dtype; for
-    recorded predictions, the sha256 of the predictions."""
-    architecture: str | None = None
-    """The class of the model. None for recorded predictions; so are `parameters`, `memory_bytes` and `max_length`."""
-    dtype: str | None = None
-    device: str | None = None
-    parameters: int | None = None
-    """The number of parameters, without the adapter's."""
-    trainable_share: float | None = None
-    """The adapter's share of all parameters, in [0, 1]; None for a base."""
-    memory_bytes: int | None = None
-    """Bytes of memory for weights, adapter and root cache (the keys and values of virtual tokens)."""
-    max_length: int | None = None
-    """Context length in tokens, without the virtual tokens of an adapter (in the root cache)."""
-    virtual_tokens: int = 0
-    """Number of context tokens that an adapter's virtual tokens (in the root cache) occupy."""
-    adapter_effect: float | None = None
-    """The largest absolute logit difference that the adapter makes on a probe; None for a base."""
-    training: TrainingInfo | None = None
-    """How `harness train` made the checkpoint; None if its folder has no record of a training."""
-
-
 class TaskInfo(Strict):
     """One task: its questions, and the work of answering them."""
 
@@ -161,7 +82,7 @@ class TaskInfo(Strict):
     """The number of documents scored."""
     documents_in_split: int
     """The number of documents in the split."""
-    failed_documents: list[int] = []
+    failed_documents: list[int] = Field(default_factory=list)
     """The documents that could not be evaluated and were left out (`--keep-going`), by their place in the split."""
     prompt_hash: str
     """The sha256 of all samples' prompt hashes in document order; two tasks with equal values have equal prompts."""
@@ -204,7 +125,7 @@ class Protocol(Strict):
     """The number of few-shot examples if the run overrides the tasks' own number; otherwise None."""
     chat_template: str | None = None
     """The sha256 of the chat template that was applied; None if no template was."""
-    chat_template_arguments: dict[str, Any] = {}
+    chat_template_arguments: dict[str, Any] = Field(default_factory=dict)
     """The variables that the chat template received besides the conversation, such as `enable_thinking`."""
     fewshot_as_multiturn: bool = False
     """Whether few-shot examples were turns of a conversation."""
@@ -299,7 +220,7 @@ class Manifest(Strict):
     """Versions of libraries, and hardware, by name."""
     notes: list[str]
     """Sentences that a reader should know: an adapter trained on a base of another name, prompts that were cut, …"""
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = Field(default_factory=dict)
     """The tasks, averages and metrics (`TASK METRIC`) that have no score because something failed, with the reason."""
 
     @property

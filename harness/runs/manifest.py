@@ -17,8 +17,9 @@ from harness.checkpoints.reference import parse
 from harness.engine.decoding import families
 from harness.errors import HarnessError
 from harness.reports import public_paths
+from harness.reports.checkpoint_info import CheckpointInfo, TrainingInfo
 from harness.reports.numbers_in_words import counted
-from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, TrainingInfo
+from harness.reports.report import Engine, Manifest, Protocol
 from harness.retrieval import articles
 from harness.runs import environment
 from harness.runs.options import Options, chat_template_digest, template_arguments
@@ -103,9 +104,9 @@ def _training_info(located: Located, *, keep_paths: bool) -> TrainingInfo | None
     trained = history.of(located)
     if trained is None:
         return None
-    shown = trained.model_dump(include={"recipe", "seed", "parent_fingerprint", "steps", "tokens", "loss", "corpora"})
+    facts = trained.model_dump(include={"recipe", "seed", "parent_fingerprint", "steps", "tokens", "loss", "corpora"})
     parent = trained.parent if keep_paths else public_reference(trained.parent)
-    return TrainingInfo(stage=trained.name, method=trained.method, parent=parent, **shown)
+    return TrainingInfo(stage=trained.name, method=trained.method, parent=parent, **facts)
 
 
 def _share(adapter_parameters: int | None, base_parameters: int) -> float | None:

@@ -26,7 +26,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.reports import numbers_in_words
 from harness.reports.calibration import Calibration
-from harness.reports.report import CheckpointInfo, Report, Score
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Report, Score
 from harness.verdicts import notes, signs
 from harness.verdicts.compare import Comparator, Comparison, Refusal
 from harness.verdicts.policy import Policy, Terms

@@ -24,8 +24,9 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, ValidationError
 
 from harness.common import safe_load, validation
+from harness.common.validation import Strict
 from harness.errors import HarnessError
-from harness.reports.report import Score, Strict
+from harness.reports.report import Score
 
 Inconclusive = Literal["block", "allow"]
 

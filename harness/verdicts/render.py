@@ -17,8 +17,9 @@ from typing import Any, Literal
 from xml.etree import ElementTree as Tree
 
 import harness
+from harness.reports.checkpoint_info import CheckpointInfo
 from harness.reports.ledger import Ledger
-from harness.reports.report import CheckpointInfo, Manifest, Score
+from harness.reports.report import Manifest, Score
 from harness.verdicts import comparable
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Judgement, Outcome

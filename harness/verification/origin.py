@@ -23,7 +23,8 @@ from harness.errors import HarnessError
 from harness.recorded import recordings
 from harness.recorded.recordings import Recording
 from harness.reports import public_paths
-from harness.reports.report import RATINGS, CheckpointInfo, Report
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import RATINGS, Report
 from harness.tasks.own_files import file_tasks
 from harness.verification.checks import FAILS, UNKNOWN, Check, concluded, different_fields
 from harness.verification.settings import Settings

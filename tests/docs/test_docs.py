@@ -164,13 +164,13 @@ def test_every_key_of_a_checkpoint_reference_is_explained(page):
 
 
 def test_every_field_of_a_report_is_explained():
-    from harness.reports import report
+    from harness.reports import checkpoint_info, report
 
     models = (
         report.Manifest,
-        report.CheckpointInfo,
-        report.TrainingInfo,
-        report.TrainedCorpus,
+        checkpoint_info.CheckpointInfo,
+        checkpoint_info.TrainingInfo,
+        checkpoint_info.TrainedCorpus,
         report.TaskInfo,
         report.Protocol,
         report.Engine,

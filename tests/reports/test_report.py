@@ -16,7 +16,8 @@ import pytest
 from harness.common import atomic_write
 from harness.errors import HarnessError
 from harness.reports import report as reports
-from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, TaskInfo
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Engine, Manifest, Protocol, TaskInfo
 from harness.reports.writer import ReportWriter
 
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.metrics.stats import estimates
-from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, Report, Score, TaskInfo
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Engine, Manifest, Protocol, Report, Score, TaskInfo
 from harness.reports.writer import ReportWriter
 
 

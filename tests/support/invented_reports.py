@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.metrics.stats.estimates import Estimate, combine
-from harness.reports.report import CheckpointInfo, Engine, Manifest, Protocol, Report, Score, TaskInfo
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Engine, Manifest, Protocol, Report, Score, TaskInfo
 from harness.reports.writer import ReportWriter
 
 MakeReport = Callable[..., Report]

@@ -10,7 +10,8 @@ from rich.table import Table
 from harness.cli.views.tables import ROOMY
 from harness.common.console import Console, escape
 from harness.reports.calibration import Calibration
-from harness.reports.report import CheckpointInfo, Manifest
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Manifest
 from harness.verdicts import comparable
 from harness.verdicts.compare import Comparison, Refusal
 from harness.verdicts.gate import Verdict

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from harness.cli.views.samples import show_samples
-from harness.reports.report import CheckpointInfo, Manifest, Protocol, Report, Score, TaskInfo
+from harness.reports.checkpoint_info import CheckpointInfo
+from harness.reports.report import Manifest, Protocol, Report, Score, TaskInfo
 from harness.reports.writer import ReportWriter
 
 
