@@ -57,6 +57,10 @@ class Rows(Dataset[Row]):
         """Return the tokens of the examples of a corpus in all rows; repetitions count."""
         return int(self._stores[corpus].lengths[self._places[self._corpora == corpus]].sum())
 
+    def learned(self, corpus: int) -> int:
+        """Return the learned tokens of the examples of a corpus in all rows; repetitions count."""
+        return int(self._stores[corpus].learned[self._places[self._corpora == corpus]].sum())
+
     @property
     def lengths(self) -> Lengths:
         """Tokens of each row."""

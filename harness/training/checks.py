@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.checkpoints import placement
-from harness.training import arguments, lineage
+from harness.training import arguments
 from harness.training.family import Family, naming
 from harness.training.recipe import Stage
 
@@ -18,7 +18,7 @@ def require_settings(family: Family, order: Sequence[str], data: Path | None) ->
     """Raise HarnessError, before any stage is trained, if the settings of an unfinished one do not fit together."""
     for name in order:
         stage = family.recipe.resolved(family.recipe.stages[name])
-        if stage.method == "merge" or (family.folder(name) / lineage.RECORD).is_file():
+        if stage.method == "merge" or family.finished(name) is not None:
             continue
         with naming(f"stage {name}"):
             metrics = arguments.metrics(stage.validation, _task_metrics(stage, data))

@@ -63,6 +63,8 @@ class CorpusReport:
     """Examples that are read in the training; repetitions count."""
     tokens: int
     """Tokens of these examples, prompts included."""
+    learned: int
+    """Tokens of these examples that are learned."""
 
     @property
     def epochs(self) -> float:
@@ -104,6 +106,11 @@ class DataReport:
         """Tokens of all rows, prompts included, padding left out."""
         return sum(corpus.tokens for corpus in self.corpora)
 
+    @property
+    def learned(self) -> int:
+        """Learned tokens of all rows."""
+        return sum(corpus.learned for corpus in self.corpora)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -143,14 +150,8 @@ def prepare(name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path, b
     }
     shares = _shares(stage, stores)
     total = sum(shares.values())
-    described = [
-        _described(c, recipe, encoded[c][1], shares[c] / total, rows.examples(i), rows.tokens(i))
-        for i, c in enumerate(stage.names)
-    ]
-    measured = [
-        _described(c, recipe, encoded[c][1], None, len(stores[c]), int(stores[c].lengths.sum()))
-        for c in stage.validation
-    ]
+    described = [_described(c, recipe, encoded[c][1], shares[c] / total, rows, i) for i, c in enumerate(stage.names)]
+    measured = [_described(c, recipe, encoded[c][1], None, validation[c], 0) for c in stage.validation]
     report = DataReport(
         corpora=described,
         validation=measured,
@@ -227,11 +228,11 @@ def _rows(stage: Stage, stores: Mapping[str, Store], seed: str, batch: int) -> I
     return itertools.islice(rows, steps * batch) if steps > 0 else rows
 
 
-def _described(
-    name: str, recipe: Recipe, counts: Counts, share: float | None, examples: int, tokens: int
-) -> CorpusReport:
+def _described(name: str, recipe: Recipe, counts: Counts, share: float | None, rows: Rows, number: int) -> CorpusReport:
+    """Return what is known of a corpus, the one with the `number` in `rows`."""
     file = recipe.corpora[name].file
-    return CorpusReport(name, str(file), content_hash(file), share, counts, examples, tokens)
+    numbers = (rows.examples(number), rows.tokens(number), rows.learned(number))
+    return CorpusReport(name, str(file), content_hash(file), share, counts, *numbers)
 
 
 def _padding(lengths: Any, batch: int) -> float:

@@ -19,6 +19,7 @@ from harness.common import hashes
 from harness.errors import HarnessError
 from harness.tasks.own_files import file_tasks
 from harness.training import corpora, lineage
+from harness.training.lineage import Lineage
 from harness.training.recipe import FILES, Recipe, Stage
 from harness.training.sources import Source, folder_reference
 
@@ -81,10 +82,11 @@ class Family:
 
     def _task_files(self, stage: Stage) -> list[tuple[str, str]]:
         """Return the files on which `stage` is evaluated, as the recipe states them, with hashes of their content."""
-        pairs = zip(stage.evaluate, self.recipe.resolved(stage).evaluate, strict=True)
-        tasks = [(task, place) for task, place in pairs if file_tasks.names_files(task)]
-        files = [(task, Path(place.removeprefix(file_tasks.PREFIX))) for task, place in tasks]
-        return [(task, corpora.content_hash(file)) for task, file in files if file.exists()]
+        tasks = [task for task in stage.evaluate if file_tasks.names_files(task)]
+        places = [
+            (task, Path(name.removeprefix(file_tasks.PREFIX))) for task in tasks for name in self.recipe.task(task)
+        ]
+        return [(task, corpora.content_hash(place)) for task, place in places if place.exists()]
 
     def parent_key(self, stage: Stage) -> str:
         """Return the digest of the checkpoint that `stage` starts from.
@@ -93,29 +95,33 @@ class Family:
         on another machine or by another version, may have other weights. Other checkpoints have their fingerprint.
         """
         if stage.start in self.recipe.stages:
-            return f"{self.key(stage.start)} {self.content(stage.start)}"
+            return self._identity(stage.start)
         return Source(self.reference(stage), stage).fingerprint()
 
-    def content(self, name: str) -> str:
-        """Return the digest of the weights of the stage `name`; empty if it is not trained."""
+    def _identity(self, name: str) -> str:
+        """Return the key of the stage `name` and, once it is trained, the digest of its weights."""
         files = [*sorted(self.folder(name).glob("*.safetensors")), *sorted(self.folder(name).glob("*.bin"))]
-        return hashlib.sha256("".join(map(hashes.sha256, files)).encode()).hexdigest()[:16] if files else ""
+        weights = hashlib.sha256("".join(map(hashes.sha256, files)).encode()).hexdigest()
+        return f"{self.key(name)} {weights[:16]}" if files else self.key(name)
 
     def forget_keys(self) -> None:
         """Compute keys anew, after a stage was trained."""
         self.keys.clear()
 
+    def finished(self, name: str) -> Lineage | None:
+        """Return the record of the stage `name` if it is finished and what the recipe says now."""
+        record = lineage.read(self.folder(name))
+        return record if record is not None and record.key == self.key(name) else None
+
     def stale(self, name: str) -> tuple[str, ...]:
-        """Return the finished stages in the folder that started from another training of the stage `name`."""
-        parent = f"{self.key(name)} {self.content(name)}"
-        records = {folder.name: lineage.read(folder) for folder in self.output.iterdir() if folder.is_dir()}
-        return tuple(
-            sorted(
-                other
-                for other, record in records.items()
-                if record is not None and record.parent == name and record.parent_key != parent
-            )
-        )
+        """Return the finished stages in the folder that descend from another training of the stage `name`."""
+        parent = self._identity(name)
+        folders = [folder for folder in self.output.iterdir() if folder.is_dir()]
+        records = {folder.name: record for folder in folders if (record := lineage.read(folder)) is not None}
+        stale = {other for other, record in records.items() if record.parent == name and record.parent_key != parent}
+        while descendants := {other for other, record in records.items() if record.parent in stale} - stale:
+            stale |= descendants
+        return tuple(sorted(stale))
 
     def remove_unused(self) -> None:
         """Remove encoded corpora that no stage has used for a day; another process may need newer ones."""

@@ -37,7 +37,7 @@ class Lineage:
     parent: str
     """The stage or the checkpoint reference that it started from."""
     parent_key: str
-    """The parent's `key`, or the fingerprint of a checkpoint that no recipe trained."""
+    """The parent's `key` and the digest of its weights, or the fingerprint of a checkpoint that no recipe trained."""
     parent_fingerprint: str
     """The parent's fingerprint, as a run on the same machine reports it."""
     base: str | None
@@ -67,6 +67,8 @@ class Lineage:
     """Wall-clock seconds of the training, those before an interruption left out."""
     resumed_at: int = 0
     """Step after which an interrupted training was continued; 0 if it was not interrupted."""
+    processes: int = 1
+    """Processes that trained together, each with a batch of its own."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that decide what is learned."""
 

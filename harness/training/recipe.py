@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.checkpoints.reference import parse
-from harness.common import safe_load, validation
+from harness.common import paths, safe_load, validation
 from harness.common.limits import Limit
 from harness.errors import HarnessError, did_you_mean
 from harness.tasks.own_files import file_tasks
@@ -167,9 +167,20 @@ class Recipe(BaseModel):
 
     def resolved(self, stage: Stage) -> Stage:
         """Return `stage` with the paths of its tasks and of its libraries' configurations resolved."""
-        tasks = [self._path(task) if file_tasks.names_files(task) else task for task in stage.evaluate]
+        tasks = [name for task in stage.evaluate for name in self.task(task)]
         files = {name: self._path(stage.arguments[name]) for name in FILES if name in stage.arguments}
         return stage.model_copy(update={"evaluate": tasks, "arguments": {**stage.arguments, **files}})
+
+    def task(self, name: str) -> list[str]:
+        """Return a task's name as a run takes it: a path from the recipe's folder, or all that a pattern matches.
+
+        Raises HarnessError if a pattern matches nothing.
+        """
+        if not file_tasks.names_files(name):
+            return [name]
+        if paths.is_pattern(name) and not (self.folder / name).exists():
+            return file_tasks.matching(str(self.folder / Path(name).expanduser()))
+        return [str(self._path(name))]
 
     def _path(self, value: Any) -> Any:
         if not isinstance(value, str):  # a configuration itself

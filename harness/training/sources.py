@@ -29,14 +29,24 @@ _METHODS = {"LORA": "lora", "PREFIX_TUNING": "prefix", "P_TUNING": "p-tuning", "
 class Source:
     """The checkpoint from which one stage starts, located but not loaded."""
 
-    def __init__(self, reference: CheckpointReference, stage: Stage) -> None:
-        """Locate it. Raises HarnessError if it is not a checkpoint, or not one that the stage can train."""
+    def __init__(self, reference: CheckpointReference, stage: Stage, *, is_start: bool = True) -> None:
+        """Locate it. Without `is_start`, it is an ancestor of where the stage starts, whose tokenizer is the same.
+
+        Raises HarnessError if it is not a checkpoint, or not one that the stage can start from.
+        """
         if reference.dtype is None and stage.method == "full":
             reference = replace(reference, dtype="float32")  # weights that are rounded at each step learn little
         self.located: Located = loading.locate(reference)
         self._stage = stage
+        self._tokenizer: Tokenizer | None = None
+        self._base_fingerprint: str | None = None
+        if is_start:
+            self._require_start()
+
+    def _require_start(self) -> None:
+        """Raise HarnessError if the stage cannot start from the checkpoint."""
+        stage, adapter = self._stage, self.located.adapter_config
         methods.require_trainable(self.located, stage)
-        adapter = self.located.adapter_config
         if adapter is not None and stage.method != _METHODS.get(adapter.method):
             raise HarnessError(
                 f"{self.located.name} has a {self.located.kind} adapter: continue it with that method, or merge it "
@@ -51,8 +61,6 @@ class Source:
                 f"{self.located.name}: PEFT saves what a P-tuning learned without the network that learned it, so it "
                 "cannot be continued: train a new one on its base"
             )
-        self._tokenizer: Tokenizer | None = None
-        self._base_fingerprint: str | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -159,12 +159,12 @@ class _Run:
 
     def finished(self) -> Lineage | None:
         """Return the record of the stage if it is finished and what the recipe says now."""
-        record = lineage.read(self._folder)
-        return record if record is not None and record.key == self._family.key(self._name) else None
+        return self._family.finished(self._name)
 
     def prepared(self) -> Prepared:
         """Return the stage's rows, encoded with the tokenizer of the nearest ancestor that exists."""
-        return self._prepared(Source(self._family.available(self._stage), self._stage))
+        reference = self._family.available(self._stage)
+        return self._prepared(Source(reference, self._stage, is_start=reference == self._family.reference(self._stage)))
 
     def trained(self) -> Trained:
         """Return the stage, trained now unless it was finished before."""
@@ -300,6 +300,7 @@ class _Run:
             best=None if fitted.best is None else fitted.best._asdict(),
             seconds=time.perf_counter() - clock,
             resumed_at=fitted.resumed_at,
+            processes=processes.count(),
         )
         try:
             saving.save(model, source, record, self._progress / saving.STATE, self._folder, fitted.state)

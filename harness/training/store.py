@@ -70,6 +70,8 @@ class Counts:
     """Exchanges that were lost."""
     cut: int = 0
     """Examples that lost their end, and with it learned tokens."""
+    joined: int = 0
+    """Rows whose input follows the instruction, because the format has no place of its own for it."""
     merged: int = 0
     """Examples in which a token holds the end of a prompt and the beginning of its answer."""
     unended: int = 0
@@ -207,6 +209,7 @@ class _Shortener:
             self._drop(f"{item.where}: {error}")
             return None
         self.counts.forms[form] = self.counts.forms.get(form, 0) + 1
+        self.counts.joined += form == "lawgpt" and isinstance(example, Conversation) and bool(example.input)
         return segments
 
     def _drop(self, reason: str) -> None:
@@ -292,6 +295,9 @@ class Store:
         lengths = [np.diff(ids[1]) for ids, _ in self._parts]
         self.lengths: Lengths = np.concatenate([*lengths, np.zeros(0)]).astype(np.int64)
         """Tokens of each example."""
+        learned = [_learned(*spans) for _, spans in self._parts]
+        self.learned: Lengths = np.concatenate([*learned, np.zeros(0)]).astype(np.int64)
+        """Tokens of each example that are learned."""
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -311,6 +317,17 @@ class Store:
         """Return the part of the file that holds an example, and its place there."""
         part = int(np.searchsorted(self._starts, place, side="right")) - 1
         return part, place - int(self._starts[part])
+
+
+def _learned(spans: Ids, starts: Lengths) -> Lengths:
+    """Return the number of learned tokens of each example, as `Encoded.learned` counts them.
+
+    The spans of an example begin at its place in `starts`.
+    """
+    pairs = spans.astype(np.int64).reshape(-1, 2)
+    totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(pairs[:, 1] - np.maximum(pairs[:, 0], 1))])
+    result: Lengths = np.diff(totals[starts // 2])
+    return result
 
 
 def _flat(column: Any) -> tuple[Ids, Lengths]:

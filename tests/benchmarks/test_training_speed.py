@@ -106,6 +106,6 @@ def test_memory_does_not_grow_with_the_length_of_examples(folder: Path) -> None:
     """A row in memory is its place and length; ids stay in the file."""
     store = Store(folder / "rows.arrow")
     rows = Rows([store], ([Place(0, number % len(store))] for number in range(100_000)), is_packed=False)
-    held = rows._corpora.nbytes + rows._places.nbytes + rows._starts.nbytes
-    assert held <= 100_001 * 18
+    places = rows._corpora.nbytes + rows._places.nbytes + rows._starts.nbytes
+    assert places <= 100_001 * 18
     assert (rows[0]["labels"] != IGNORED).any()

@@ -18,6 +18,7 @@ from harness.checkpoints.reference import parse
 from harness.demo import model
 from harness.errors import HarnessError
 from harness.training import corpora, methods, recipe, stages
+from harness.training.family import Family
 from harness.training.sources import Source
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 9}
@@ -284,3 +285,60 @@ def test_what_reads_a_corpus_otherwise_trains_anew(own):
     (own / "recipe.yaml").write_text(RECIPE.replace("more: more.jsonl", "more: more.txt"), encoding="utf-8")
     with pytest.raises(HarnessError, match="full was trained from something else"):
         list(stages.train(recipe.load(own / "recipe.yaml"), own / "out", ["full"]))
+
+
+def test_stages_further_down_are_stale_too(own):
+    more = "  deep: {from: merged, corpora: [talk]}\n"
+    text = RECIPE.replace("\n  prefix: {", "\n  merged: {from: lora, method: merge}\n  prefix: {")
+    (own / "recipe.yaml").write_text(text + more, encoding="utf-8")
+    list(stages.train(recipe.load(own / "recipe.yaml"), own / "out", ["deep"]))
+    (own / "recipe.yaml").write_text((text + more).replace("weight_decay: 0.1", "weight_decay: 0.2"), encoding="utf-8")
+    (full,) = stages.train(recipe.load(own / "recipe.yaml"), own / "out", ["full"], replace=True)
+    assert full.stale == ("deep", "lora", "merged")
+
+
+@pytest.mark.parametrize("last", ["method: full", "method: lora, r: 2"])
+def test_a_plan_behind_a_merge_that_does_not_exist_yet(own, last):
+    more = f"  merged: {{from: lora, method: merge}}\n  last: {{from: merged, {last}, corpora: [talk]}}\n"
+    (own / "recipe.yaml").write_text(RECIPE + more, encoding="utf-8")
+    plan = recipe.load(own / "recipe.yaml")
+    list(stages.train(plan, own / "out", ["lora"]))
+    planned = list(stages.plan(plan, own / "out", ["last"]))
+    assert [(stage.name, stage.is_finished) for stage in planned][-2:] == [("merged", False), ("last", False)]
+    assert planned[-1].report is not None
+    assert planned[-1].report.steps == 3
+
+
+def test_a_plan_counts_what_is_learned_of_each_corpus(own):
+    (planned,) = stages.plan(recipe.load(own / "recipe.yaml"), own / "out", ["full"])
+    assert planned.report is not None
+    talk, more = planned.report.corpora
+    assert (talk.examples, more.examples) == (8, 4)  # each of four rows twice, and one row four times
+    assert (talk.learned, more.learned) == (2 * talk.counts.learned, 4 * more.counts.learned)
+
+
+def test_settings_of_a_stage_that_is_trained_anew_are_checked_before_its_parent_is_trained(own):
+    list(stages.train(recipe.load(own / "recipe.yaml"), own / "out"))
+    text = RECIPE.replace("weight_decay: 0.1", "weight_decay: 0.2").replace("r: 4}", "r: 4, report_to: wandb}")
+    (own / "recipe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(HarnessError, match="wandb"):
+        next(stages.train(recipe.load(own / "recipe.yaml"), own / "out", replace=True))
+
+
+def test_files_that_a_pattern_of_tasks_names_belong_to_a_stage(own, monkeypatch):
+    monkeypatch.chdir("/")
+    exams = own / "exams"
+    exams.mkdir()
+    for name in ("a", "b"):
+        (exams / f"{name}.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n', encoding="utf-8")
+    text = RECIPE.replace("{from: start,", "{from: start, evaluate: 'exams/*.jsonl',")
+    (own / "recipe.yaml").write_text(text, encoding="utf-8")
+    plan = recipe.load(own / "recipe.yaml")
+    assert plan.resolved(plan.stages["full"]).evaluate == [str(exams / "a.jsonl"), str(exams / "b.jsonl")]
+    before = Family(plan, own / "out").key("full")
+    (exams / "b.jsonl").write_text('{"question": "1+1?", "answer": "3"}\n', encoding="utf-8")
+    assert Family(plan, own / "out").key("full") != before
+    text = text.replace("exams/*", "exam/*")
+    (own / "recipe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(HarnessError, match="no file matches"):
+        list(stages.train(recipe.load(own / "recipe.yaml"), own / "out"))

@@ -33,12 +33,12 @@ def conversation(*contents: str, system: str = "") -> Conversation:
     return Conversation(tuple([{"role": "system", "content": system}, *turns] if system else turns))
 
 
-def texts(kept: Store) -> list[str]:
-    return [WORDS.decode(kept[number][0]) for number in range(len(kept))]
+def texts(encoded: Store) -> list[str]:
+    return [WORDS.decode(encoded[number][0]) for number in range(len(encoded))]
 
 
-def learned(kept: Store, number: int) -> list[str]:
-    ids, spans = kept[number]
+def learned(encoded: Store, number: int) -> list[str]:
+    ids, spans = encoded[number]
     return [WORDS.decode(ids[start:end]) for start, end in spans.reshape(-1, 2)]
 
 
@@ -58,16 +58,16 @@ EXAMPLES = st.one_of(
 def test_counts_add_up_and_examples_are_read_as_they_were_written(tmp_path_factory, rows: list[Example], max_length):
     file = tmp_path_factory.mktemp("store") / "rows.arrow"
     counts = write(file, rows, max_length, "none")
-    kept = Store(file)
-    sources = [kept.row(number) for number in range(len(kept))]
+    encoded = Store(file)
+    sources = [encoded.row(number) for number in range(len(encoded))]
     assert counts.rows == len(rows) == len({*sources}) + counts.duplicates + counts.unlearnable
-    assert (counts.kept, counts.tokens) == (len(kept), int(kept.lengths.sum()))
+    assert (counts.kept, counts.tokens) == (len(encoded), int(encoded.lengths.sum()))
     assert sources == sorted(sources)
-    assert counts.longest == max(kept.lengths, default=0) <= max_length
+    assert counts.longest == max(encoded.lengths, default=0) <= max_length
     assert sum(counts.forms.values()) == counts.rows
     total = 0
     for number, source in enumerate(sources):
-        ids, spans = kept[number]
+        ids, spans = encoded[number]
         places = [place for start, end in spans.reshape(-1, 2) for place in range(start, end)]
         assert places == sorted({*places})
         assert {*places} <= {*range(len(ids))}
@@ -87,10 +87,12 @@ def test_a_conversation_that_is_too_long_loses_its_oldest_exchanges(tmp_path):
     for form in ("none", "chatglm3", "alpaca"):
         [whole] = ExampleEncoder(WORDS, ()).encode([Writer(form, "answers", WORDS).segments(rest)])
         counts = write(tmp_path / "rows.arrow", [row, conversation("q", "a", system="be brief")], len(whole.ids), form)
-        kept = Store(tmp_path / "rows.arrow")
+        encoded = Store(tmp_path / "rows.arrow")
         assert (counts.shortened, counts.exchanges, counts.cut, counts.kept) == (1, 1, 0, 2)
-        assert kept[0][0].tolist() == whole.ids  # the system prompt stays, and numbers of rounds are those of the rest
-        assert [text.strip() for text in learned(kept, 0)] == ["a two", "a three<|endoftext|>"]
+        assert (
+            encoded[0][0].tolist() == whole.ids
+        )  # the system prompt stays, and numbers of rounds are those of the rest
+        assert [text.strip() for text in learned(encoded, 0)] == ["a two", "a three<|endoftext|>"]
 
 
 def test_rounds_are_counted_anew_without_the_oldest(tmp_path):
@@ -123,10 +125,10 @@ def test_what_is_still_too_long_is_cut_and_counted(tmp_path):
     rows = [Completion("who is it ", "me and you and everyone"), Completion("a very long question of many words ", "a")]
     counts = write(tmp_path / "rows.arrow", rows, 12)
     assert (counts.rows, counts.kept, counts.cut, counts.unlearnable) == (2, 1, 1, 1)
-    kept = Store(tmp_path / "rows.arrow")
-    assert len(kept[0][0]) == 12
-    assert WORDS.eos_token_id not in kept[0][0]
-    assert "me and you and everyone".startswith(learned(kept, 0)[0].strip())
+    encoded = Store(tmp_path / "rows.arrow")
+    assert len(encoded[0][0]) == 12
+    assert WORDS.eos_token_id not in encoded[0][0]
+    assert "me and you and everyone".startswith(learned(encoded, 0)[0].strip())
 
 
 @settings(deadline=None, max_examples=15)
@@ -135,9 +137,9 @@ def test_each_token_of_a_document_is_learned_once(tmp_path_factory, max_length):
     text = "老王住在河边。hello yes who me\n\n  Wang 书店"
     file = tmp_path_factory.mktemp("store") / "rows.arrow"
     counts = write(file, [Passage(text)], max_length)
-    kept = Store(file)
+    encoded = Store(file)
     [whole] = ExampleEncoder(WORDS, ()).encode([[Segment(text, True)]])
-    pieces = [kept[number][0].tolist() for number in range(len(kept))]
+    pieces = [encoded[number][0].tolist() for number in range(len(encoded))]
     assert pieces[0] + [token for piece in pieces[1:] for token in piece[1:]] == whole.ids
     assert counts.learned == len(whole.ids) - 1
     assert counts.split == (len(whole.ids) > max_length)
@@ -159,10 +161,11 @@ def test_repeated_and_invalid_rows_are_dropped_and_counted(tmp_path):
     with pytest.raises(HarnessError, match=r"corpus.jsonl, line 1: LaWGPT's template writes one question"):
         write(tmp_path / "rows.arrow", rows[4:], 400, "lawgpt")
     counts = write(tmp_path / "rows.arrow", rows, 400, "lawgpt", refuses_invalid=False, notes=lambda: ["a note"])
+    assert counts.joined == 0
     assert (counts.rows, counts.kept, counts.duplicates, counts.invalid, counts.unlearnable) == (6, 2, 1, 2, 1)
     assert counts.notes == ["a note", "the first invalid row is corpus.jsonl, line 4: 'completion' is missing"]
-    kept = Store(tmp_path / "rows.arrow")
-    assert [kept.row(number) for number in range(2)] == [1, 3]
+    encoded = Store(tmp_path / "rows.arrow")
+    assert [encoded.row(number) for number in range(2)] == [1, 3]
 
 
 def test_a_template_that_strips_thoughts_is_usable_for_the_last_answer(tmp_path):
@@ -171,9 +174,9 @@ def test_a_template_that_strips_thoughts_is_usable_for_the_last_answer(tmp_path)
     with pytest.raises(HarnessError, match=r"line 1: the chat template writes an answer.*set learn: last_answer"):
         write(tmp_path / "rows.arrow", [row])
     write(tmp_path / "rows.arrow", [row], learn="last_answer")
-    kept = Store(tmp_path / "rows.arrow")
-    assert learned(kept, 0) == ["<think>\n\n</think>\n\nb<|im_end|><|endoftext|>"]
-    assert "thought" not in texts(kept)[0]
+    encoded = Store(tmp_path / "rows.arrow")
+    assert learned(encoded, 0) == ["<think>\n\n</think>\n\nb<|im_end|><|endoftext|>"]
+    assert "thought" not in texts(encoded)[0]
 
 
 def test_a_file_is_reused_only_if_it_was_written_completely(tmp_path):
@@ -219,3 +222,20 @@ def test_no_more_than_a_batch_of_rows_is_in_memory(tmp_path):
     counts = write(tmp_path / "rows.arrow", (Counted(number) for number in range(2000)))
     assert counts.kept == 2000
     assert peak <= 2 * store.BATCH + 2
+
+
+def test_learned_tokens_of_an_example_are_counted_in_the_file_as_they_were_encoded(tmp_path):
+    file = tmp_path / "rows.arrow"
+    rows = [Passage("one two three"), Completion("one ", "two"), Passage("two")]
+    counts = write(file, rows, 400)
+    encoded = Store(file)
+    spans = [encoded[number][1].reshape(-1, 2) for number in range(len(encoded))]
+    assert encoded.learned.tolist() == [sum(int(end) - max(int(start), 1) for start, end in pairs) for pairs in spans]
+    assert int(encoded.learned.sum()) == counts.learned
+
+
+def test_inputs_for_which_the_format_has_no_place_are_counted(tmp_path):
+    turns = ({"role": "user", "content": "do\nthis"}, {"role": "assistant", "content": "a"})
+    rows = [Conversation(turns, input="this"), conversation("q", "b")]
+    assert write(tmp_path / "rows.arrow", rows, 400, "lawgpt").joined == 1
+    assert write(tmp_path / "other.arrow", rows, 400, "alpaca").joined == 0

@@ -31,6 +31,7 @@ def stage_line(trained: Trained) -> str:
         line += "" if record.loss is None else f", loss {record.loss:.2f}"
         if record.best is not None:
             line += f", kept step {record.best['step']:,} with {record.best['metric']} {record.best['value']:.4g}"
+    line += f", by {record.processes:,} processes" if record.processes > 1 else ""
     if trained.reused:
         return f"{line}, kept"
     resumed = f", continued after step {record.resumed_at:,}" if record.resumed_at else ""
@@ -87,15 +88,14 @@ def _summary(report: DataReport) -> str:
 
 def _table(report: DataReport) -> Table:
     table = Table("corpus", *(Column(title, justify="right") for title in _COLUMNS))
-    total = report.tokens
     for corpus in report.corpora:
-        table.add_row(*_cells(corpus, f"{corpus.tokens / total:.1%}"))
+        table.add_row(*_cells(corpus, f"{corpus.learned / report.learned:.1%}"))
     for corpus in report.validation:
         table.add_row(*_cells(corpus, "validation"))
     return table
 
 
-_COLUMNS = ("rows", "examples", "tokens", "learned", "read", "epochs", "share", "dropped", "cut")
+_COLUMNS = ("rows", "examples", "tokens", "learned", "read", "epochs", "of learned", "dropped", "cut")
 
 
 def _cells(corpus: CorpusReport, share: str) -> Sequence[Text]:
@@ -132,6 +132,10 @@ def _of(counts: Counts) -> list[str]:
         ),
         (counts.cut, f"{counts.cut:,} examples are too long and lost the end of their answer"),
         (
+            counts.joined,
+            f"{counts.joined:,} inputs follow their instructions: the template has no place for them",
+        ),
+        (
             counts.merged,
             f"in {counts.merged:,} examples a token holds the end of the prompt and the beginning of the answer; it is "
             "learned",
@@ -149,12 +153,12 @@ def _example(report: DataReport, *, is_coloured: bool) -> Text:
     text = Text("    ")
     left = SHOWN
     for piece in report.example:
-        shown = piece.text[:left].replace("\n", "⏎")
+        beginning = piece.text[:left].replace("\n", "⏎")
         if is_coloured:
-            text.append(shown, style="green" if piece.is_learned else "dim")
+            text.append(beginning, style="green" if piece.is_learned else "dim")
         else:
-            text.append(f"⟦{shown}⟧" if piece.is_learned else shown)
-        left -= len(shown)
+            text.append(f"⟦{beginning}⟧" if piece.is_learned else beginning)
+        left -= len(beginning)
         if left <= 0:
             text.append("…")
             break
