@@ -81,7 +81,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a stage learns from, before it does."""
+    """What a stage will learn from."""
 
     corpora: list[CorpusReport]
     validation: list[CorpusReport]

@@ -81,10 +81,10 @@ class Writer:
             return [Segment(example.text, is_learned=True)]
         if isinstance(example, Completion) and form == "none" and not self._system:
             segments = [Segment(example.prompt + example.delimiter, False), Segment(example.text, True)]
-            return self._all_if_asked(segments)
+            return self._as_learned(segments)
         conversation = self.conversation(example)
         segments = self._rendered(conversation) if form == "tokenizer" else self._published(conversation, form)
-        return self._all_if_asked(segments)
+        return self._as_learned(segments)
 
     def _written_form(self, form: Format) -> Format:
         """Return the published format that a ChatGLM's own chat template writes in place of `form`, else `form`.
@@ -106,7 +106,7 @@ class Writer:
             return replace(example, turns=(Turn(role="system", content=self._system), *example.turns))
         return example
 
-    def _all_if_asked(self, segments: list[Segment]) -> list[Segment]:
+    def _as_learned(self, segments: list[Segment]) -> list[Segment]:
         """Return `segments` or, if everything is learned, their text as one, without what follows the last answer."""
         if self._learned != "everything":
             return segments

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 
 
 @contextmanager
-def held(file: Path, what: str) -> Iterator[None]:
+def locked(file: Path, what: str) -> Iterator[None]:
     """Hold the lock `file` while the block runs; the operating system frees it if the process ends.
 
     Raises HarnessError, which names `what` is locked, if another process holds it or the file cannot be written.

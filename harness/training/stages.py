@@ -110,7 +110,7 @@ def train(
         for name in order:
             run = _Run(family, name, events, data, replace=replace)
             with ExitStack() as stack:
-                processes.first(partial(stack.enter_context, locks.held(*run.lock)))
+                processes.first(partial(stack.enter_context, locks.locked(*run.lock)))
                 yield run.trained()
         processes.first(family.remove_unused)
 
@@ -305,7 +305,7 @@ class _Run:
         try:
             saving.save(model, source, record, self._progress / saving.STATE, self._folder, fitted.state)
         except StorageError as error:
-            raise StorageError(f"{error}{self._kept()}") from error
+            raise StorageError(f"{error}{self._saved_state()}") from error
         return record
 
     def _fit(self, model: Any, source: Source, prepared: Prepared, tasks: TaskScores | None) -> Fitted:
@@ -335,10 +335,10 @@ class _Run:
         except DivergedError as error:
             raise self._diverged(error, prepared) from error
         except StorageError as error:
-            raise StorageError(f"{error}{self._kept()}") from error
+            raise StorageError(f"{error}{self._saved_state()}") from error
 
-    def _kept(self) -> str:
-        """Return which state of the interrupted training is kept, as a part of a message; remove what is none."""
+    def _saved_state(self) -> str:
+        """Return, as the end of a message, which state of the training is saved; half-written ones are removed."""
         state = states.newest(self._progress)
         return f"; the state of step {states.step_of(state)} is kept" if state else ""
 
@@ -351,8 +351,8 @@ class _Run:
         ]
         more = f" and {len(examples) - 3} more" if len(examples) > 3 else ""
         return HarnessError(
-            f"stage {self._name}: {error} ({'; '.join(examples[:3])}{more}){self._kept()}: lower its learning_rate, "
-            "or raise warmup_steps"
+            f"stage {self._name}: {error} ({'; '.join(examples[:3])}{more}){self._saved_state()}: lower its "
+            "learning_rate, or raise warmup_steps"
         )
 
     def _require_same_progress(self) -> None:

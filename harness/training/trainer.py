@@ -253,7 +253,11 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Save what learns. Raises HarnessError if a tensor is empty, as ZeRO's are on a device that has no part."""
+        """Save what learns.
+
+        Raises HarnessError if a tensor is empty, as ZeRO's are on a device that has no part, and DivergedError if a
+        weight is no longer finite.
+        """
         if not self.args.should_save:
             return
         folder = Path(str(output_dir))

@@ -84,7 +84,7 @@ NOT_FUZZED = {
     "tasks.understanding.UnderstoodRule.is_met": "the pattern is a task's, and its time is that of the task's filters",
     "tasks.yaml_files.Reader.read": "called by tasks.index.read",
     "training.chatglm_prefix.save": "writes",
-    "training.locks.held": "opens a file and reads nothing of it",
+    "training.locks.locked": "opens a file and reads nothing of it",
     "training.saving.save": "writes",
     "training.stages.train": "a recipe that training.recipe.load has read",
     "verdicts.stats.forms.paired": "values of samples, which verdicts.pairs checks",

@@ -44,7 +44,7 @@ def test_a_lock_is_free_after_its_block_even_if_that_fails(tmp_path):
     file = tmp_path / ".a.lock"
 
     def fail(failure):
-        with locks.held(file, "stage a"):
+        with locks.locked(file, "stage a"):
             assert file.exists()
             raise failure
 
@@ -52,8 +52,8 @@ def test_a_lock_is_free_after_its_block_even_if_that_fails(tmp_path):
         with pytest.raises(failure):
             fail(failure)
         assert not file.exists()
-    with locks.held(file, "stage a"), pytest.raises(HarnessError, match="another process is training stage a"):
-        locks.held(file, "stage a").__enter__()
+    with locks.locked(file, "stage a"), pytest.raises(HarnessError, match="another process is training stage a"):
+        locks.locked(file, "stage a").__enter__()
 
 
 def test_a_lock_whose_holder_has_just_ended_is_not_believed(tmp_path, monkeypatch):
@@ -66,12 +66,12 @@ def test_a_lock_whose_holder_has_just_ended_is_not_believed(tmp_path, monkeypatc
         return descriptor
 
     monkeypatch.setattr(os, "open", opened)
-    with pytest.raises(HarnessError, match="give the command again"), locks.held(file, "stage a"):
+    with pytest.raises(HarnessError, match="give the command again"), locks.locked(file, "stage a"):
         pass
 
 
 def test_stages_have_locks_of_their_own(tmp_path):
-    with locks.held(tmp_path / ".a.lock", "stage a"), locks.held(tmp_path / ".b.lock", "stage b"):
+    with locks.locked(tmp_path / ".a.lock", "stage a"), locks.locked(tmp_path / ".b.lock", "stage b"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -80,6 +80,6 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(HarnessError, match="choose another --output"),
-        locks.held(tmp_path / "file/.a.lock", "stage a"),
+        locks.locked(tmp_path / "file/.a.lock", "stage a"),
     ):
         pass
