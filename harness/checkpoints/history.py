@@ -102,7 +102,7 @@ def facts(history: History) -> dict[str, str]:
         training += f", loss {history.loss:.4g}"
     if history.best is not None:
         training += f", best {history.best.metric} {history.best.value:.4g} at step {history.best.step:,}"
-    corpora = [f"{c.name}: {c.tokens:,} tokens, {c.epochs:.3g} epochs" for c in history.corpora]
+    corpora = [f"{corpus.name}: {corpus.tokens:,} tokens, {_epochs(corpus.epochs)}" for corpus in history.corpora]
     lines = {
         "stage": f"{history.name} of the recipe {history.recipe[:12]}, seed {history.seed:,}",
         "started from": f"{history.parent}, fingerprint {history.parent_fingerprint[:12]}",
@@ -111,3 +111,7 @@ def facts(history: History) -> dict[str, str]:
         "trained with": ", ".join(f"{name} {version}" for name, version in history.versions.items()),
     }
     return {name: line for name, line in lines.items() if line}
+
+
+def _epochs(number: float) -> str:
+    return f"{number:.3g} epochs" if f"{number:.3g}" != "1" else "1 epoch"
