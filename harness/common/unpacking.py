@@ -21,6 +21,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from harness.common import parquet
+
 MEMBER_BYTES = 2**30
 """Largest size of one file in an archive."""
 ARCHIVE_BYTES = 4 * 2**30
@@ -107,9 +109,8 @@ def check_parquet(file: Path, columns: Collection[str] | None = None) -> None:
     the texts are measured, a few at a time. Raises pyarrow's errors for a damaged file.
     """
     import psutil
-    import pyarrow.parquet as pq
 
-    with file.open("rb") as stream, pq.ParquetFile(stream) as opened:
+    with parquet.opened(file) as opened, file.open("rb") as stream:
         metadata = opened.metadata
         if metadata.num_row_groups * metadata.num_columns > COLUMN_CHUNKS:
             raise UnsafeArchiveError(
@@ -167,13 +168,11 @@ class _ColumnExtent:
 
     def measure(self, file: Path, free: int) -> int:
         """Return the bytes of the column's texts; if they exceed `free`, the bytes of a part that exceeds it."""
-        import pyarrow.parquet as pq
-
         if self._has_prefixes:
             return _measured_apart(file, self._path, free)
         total = 0
         if self._is_list:  # one row may hold every value, so texts stay in their dictionary, where each is stored once
-            with file.open("rb") as stream, pq.ParquetFile(stream, read_dictionary=[self._path]) as opened:
+            with parquet.opened(file, read_dictionary=[self._path]) as opened:
                 for group in range(opened.metadata.num_row_groups):
                     table = opened.read_row_group(group, columns=[self._path], use_threads=False)
                     total += sum(_bytes_of_texts(chunk) for column in table.columns for chunk in column.chunks)
@@ -181,7 +180,7 @@ class _ColumnExtent:
                         break
             return total
         rows = max(1, min(10_000, free // 4 // self._longest))
-        with file.open("rb") as stream, pq.ParquetFile(stream) as opened:
+        with parquet.opened(file) as opened:
             for batch in opened.iter_batches(batch_size=rows, columns=[self._path], use_threads=False):
                 total += batch.nbytes
                 if total > free:
@@ -220,7 +219,7 @@ def _dictionary_size(chunk: Any, stream: BinaryIO, size: int) -> int:
 _DICTIONARY_PAGE = 2
 """The type of a dictionary's page in parquet's PageHeader."""
 _APART = """
-import sys
+import os, sys
 import pyarrow
 import pyarrow.parquet as pq
 file, column, free = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -233,7 +232,8 @@ except (ImportError, OSError, ValueError):
     pass
 total = 0
 try:
-    for batch in pq.ParquetFile(open(file, "rb")).iter_batches(batch_size=1_000, columns=[column], use_threads=False):
+    source = pyarrow.OSFile(os.fsencode(file))
+    for batch in pq.ParquetFile(source).iter_batches(batch_size=1_000, columns=[column], use_threads=False):
         total += batch.nbytes
         if total > free:
             break

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.common import safe_load, stamps, unpacking
+from harness.common import parquet, safe_load, stamps, unpacking
 from harness.errors import HarnessError
 
 LARGEST = 32 * 2**20
@@ -122,21 +122,21 @@ def _are_small_parquet(files: Iterator[Path]) -> bool:
 
 def _features(file: Path) -> Any:
     import datasets
-    import pyarrow.parquet as pq
 
-    return datasets.Features.from_arrow_schema(pq.read_schema(file))
+    with parquet.opened(file) as opened:
+        return datasets.Features.from_arrow_schema(opened.schema_arrow)
 
 
 def _split(name: str, files: list[Path], features: Any, schema: Any) -> Any:
     import datasets
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from datasets.table import table_cast
 
+    tables = []
     for file in files:
         unpacking.check_parquet(file)
-    # One thread: for such small files a pool takes more time than it saves.
-    tables = [table_cast(pq.ParquetFile(file).read(use_threads=False), schema) for file in files]
+        with parquet.opened(file) as opened:  # one thread: for such small files a pool takes more time than it saves
+            tables.append(table_cast(opened.read(use_threads=False), schema))
     return datasets.Dataset(
         pa.concat_tables(tables),
         info=datasets.DatasetInfo(features=features),

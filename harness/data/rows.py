@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from harness.common import safe_load, unpacking
+from harness.common import parquet, safe_load, unpacking
 from harness.data import tables
 from harness.data.text_files import MARK, read_text, without_marks
 from harness.errors import HarnessError
@@ -119,11 +119,11 @@ def read(file: Path, notes: Notes | None = None) -> Iterator[Row]:
 def read_parquet(file: Path) -> Any:
     """Return the pyarrow table in `file`. Raises HarnessError if it cannot be read."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         unpacking.check_parquet(file)
-        table = pq.read_table(file, partitioning=None)  # a folder named a=1 is no column
+        with parquet.opened(file) as opened:
+            table = opened.read()
         table.validate(full=True)  # otherwise text that is not UTF-8 fails only where it is used
         return table
     except unpacking.UnsafeArchiveError as error:

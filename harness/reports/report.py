@@ -20,10 +20,9 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import AfterValidator, Field, ValidationError
 
-from harness.common import places, safe_load, unpacking, validation
+from harness.common import parquet, places, safe_load, unpacking, validation
 from harness.common.limits import Limit, documents_within
 from harness.common.validation import Strict
 from harness.errors import HarnessError
@@ -284,11 +283,10 @@ class Report:
         if not places.is_file(file):
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
-            with places.explaining(file), file.open("rb") as stream:  # pyarrow takes only paths in UTF-8
-                names = columns or [name for name in pq.read_schema(stream).names if name not in without]
+            with places.explaining(file), parquet.opened(file) as opened:
+                names = columns or [name for name in opened.schema_arrow.names if name not in without]
                 unpacking.check_parquet(file, names)
-                stream.seek(0)
-                table = pq.read_table(stream, columns=list(names))
+                table = opened.read(columns=list(names))
             table.validate(full=True)  # otherwise text that is not UTF-8 fails only where it is used
         except (pa.ArrowException, OSError, unpacking.UnsafeArchiveError) as error:
             raise HarnessError(f"{file} cannot be read ({error}): run the evaluation again") from error

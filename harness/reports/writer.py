@@ -16,9 +16,8 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from harness.common import atomic_write
+from harness.common import atomic_write, parquet
 from harness.errors import StorageError
 from harness.reports import public_reports, sums
 from harness.reports.report import MANIFEST, SAMPLE_COLUMNS, Manifest, Report
@@ -91,7 +90,7 @@ class ReportWriter:
         file = self._hidden / "samples" / f"{task}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            pq.write_table(sample_table(rows, metrics), file, compression="zstd")
+            parquet.write(sample_table(rows, metrics), file)
         except OSError as error:
             raise self._failure(error) from error
 

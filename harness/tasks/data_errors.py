@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.common import parquet
 from harness.data import sources
 from harness.data.sources import DataSource
 from harness.errors import HarnessError
@@ -78,11 +79,11 @@ def missing_part(source: DataSource, error: Exception) -> str:
 def _damaged_file(folder: Path | None) -> Path | None:
     """Return the first parquet file in the `folder` of a mirror's copy that cannot be opened, or None."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for file in sorted(folder.rglob("*.parquet")) if folder is not None else ():
         try:
-            pq.read_metadata(file)
+            with parquet.opened(file):
+                pass
         except (pa.ArrowException, OSError):
             return file
     return None

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -108,7 +109,7 @@ def write(
         file.parent.mkdir(parents=True, exist_ok=True)
         with (
             atomic_write.file(file, tag="new") as hidden,
-            pa.OSFile(str(hidden), "wb") as sink,
+            pa.OSFile(os.fsencode(hidden), "wb") as sink,
             pa.ipc.new_file(sink, schema) as out,
         ):
             for batch in _batches(examples):
@@ -285,7 +286,7 @@ class Store:
     def __init__(self, file: Path) -> None:
         import pyarrow as pa
 
-        with pa.memory_map(str(file)) as source:
+        with pa.memory_map(os.fsencode(file)) as source:
             reader = pa.ipc.open_file(source)
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._parts = [(_flat(batch.column(0)), _flat(batch.column(1))) for batch in batches]

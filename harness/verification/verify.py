@@ -14,11 +14,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 import harness
-from harness.common import places
+from harness.common import parquet, places
 from harness.errors import HarnessError, PlaceError
 from harness.reports import report as reports
 from harness.reports import sums
@@ -75,8 +74,8 @@ def _has_samples(folder: Path) -> bool:
     """Return whether a parquet file in `folder` has the columns of samples."""
     for file in folder.glob("*.parquet"):
         try:
-            with file.open("rb") as stream:
-                return {"doc_id", "filter", "prompt_hash"} <= {*pq.read_schema(stream).names}
+            with parquet.opened(file) as opened:
+                return {"doc_id", "filter", "prompt_hash"} <= {*opened.schema_arrow.names}
         except (pa.ArrowException, OSError):
             continue
     return False

@@ -149,7 +149,7 @@ def write(moment):
         if file.name == files.get(moment): die()
         real(file, text)
     writer._write = write_file
-    if moment == "samples": writer.pq.write_table = die
+    if moment == "samples": writer.parquet.write = die
     if moment == "rename": Path.rename = die
     test_report.write_report(Path({str(root)!r}) / moment / "r")
 signals = {{}}
