@@ -49,6 +49,14 @@ TITLES = {"base": "base", "full": "all weights", "lora": "LoRA", "ptuning": "P-t
 METRICS = ("bleu4_characters", "rouge1_jieba", "rouge2_jieba", "rougeL_jieba")
 
 
+class Cost(NamedTuple):
+    """What a command cost; the fields are those of `Result`."""
+
+    peak: float = 0.0
+    seconds: float = 0.0
+    processor: float = 0.0
+
+
 class Result(NamedTuple):
     """What a method cost and reached."""
 
@@ -64,6 +72,8 @@ class Result(NamedTuple):
     """Peak of resident memory in the training, in MB."""
     seconds: float
     """Wall-clock seconds of the training, loading included."""
+    processor: float
+    """Seconds that its threads together ran on a core."""
     tokens: int
 
 
@@ -93,23 +103,21 @@ class Bench:
         results = {}
         checkpoints = self._folder / model
         for stage in ("base", *METHODS):
-            peak = seconds = 0.0
+            cost = Cost()
             if stage != "base":
-                started = time.perf_counter()
-                peak = self._harness("train", str(recipe), "-o", str(checkpoints), "--stage", stage)
-                seconds = time.perf_counter() - started
+                cost = self._harness("train", str(recipe), "-o", str(checkpoints), "--stage", stage)
             name = str(base) if stage == "base" else str(checkpoints / stage)
-            results[stage] = self._result(model, stage, name, peak, seconds)
+            results[stage] = self._result(model, stage, name, cost)
         return results
 
-    def _result(self, model: str, stage: str, checkpoint: str, peak: float, seconds: float) -> Result:
+    def _result(self, model: str, stage: str, checkpoint: str, cost: Cost) -> Result:
         reports = self._folder / "reports" / model
         quantized = ",quantize=int4" if stage == "qlora" else ""
         label = f"{checkpoint}{quantized},name={stage}"
-        cost = self._folder / f"{model}-{stage}.json"
-        if seconds > 30 or not cost.exists():  # a stage that was finished before costs nothing now
-            cost.write_text(json.dumps([peak, seconds]))
-        peak, seconds = json.loads(cost.read_text())
+        kept = self._folder / f"{model}-{stage}.json"
+        if cost.seconds > 30 or not kept.exists():  # a stage that was finished before costs nothing now
+            kept.write_text(json.dumps(cost))
+        cost = Cost(*json.loads(kept.read_text()))
         options = ("--limit", str(EVALUATED), "--apply-chat-template", "-o", str(reports))
         for report in reports.glob(f"{stage}_*"):
             shutil.rmtree(report)
@@ -131,8 +139,7 @@ class Bench:
             parameters,
             parameters / (total / self._width(model)),
             size / 1e6,
-            peak,
-            seconds,
+            *cost,
             int(record.get("tokens", 0)),
         )
 
@@ -216,8 +223,8 @@ class Bench:
         )
         return recipe
 
-    def _harness(self, *words: str, allowed: tuple[int, ...] = (0,)) -> float:
-        """Run a command of this project; return its peak of resident memory in MB."""
+    def _harness(self, *words: str, allowed: tuple[int, ...] = (0,)) -> Cost:
+        """Run a command of this project; return what it cost."""
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -226,12 +233,14 @@ class Bench:
             "HARNESS_CACHE": str(self._folder / "cache"),
         }
         program = "import sys; sys.argv[0] = 'harness'; from harness.cli import main; main()"
+        started = time.perf_counter()
         process = subprocess.Popen([sys.executable, "-c", program, *words], env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         if code not in allowed:
             raise SystemExit(f"harness {' '.join(words)} ended with {code}")
-        return usage.ru_maxrss * 1024 / 1e6
+        seconds = time.perf_counter() - started
+        return Cost(usage.ru_maxrss * 1024 / 1e6, seconds, usage.ru_utime + usage.ru_stime)
 
 
 def _smollm2(folder: Path) -> None:
@@ -263,7 +272,8 @@ def _table(model: str, entries: dict[str, Result]) -> str:
             f"{result.megabytes:,.1f}" if result.parameters else "–",
             f"{result.peak:,.0f}" if result.parameters else "–",
             f"{result.seconds:,.0f}" if result.parameters else "–",
-            f"{result.tokens / result.seconds:,.0f}" if result.parameters else "–",
+            f"{result.processor:,.0f}" if result.parameters else "–",
+            f"{result.tokens:,}" if result.parameters else "–",
         ]
         lines.append(f"| {' | '.join([TITLES[stage], *scores, *costs])} |")
     return "\n".join(lines) + "\n"
@@ -292,11 +302,13 @@ Scores are in %; losses in nats per learned token, the second on 64 other rows o
 """
 HEAD = (
     "| method | BLEU-4 | ROUGE-1 | ROUGE-2 | ROUGE-L | loss | validation | learns | share | MB saved | peak MB | s "
-    "| tokens/s |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| core s | tokens |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 NOTES = """
-Seconds are of the whole command, loading and validation included. These are small models after minutes of training on a
-CPU: the table shows that every method learns and what it costs, not which is best at scale.
+Seconds (s) are of the whole command, loading and validation included, on a machine that may have done other work
+meanwhile; core seconds are those in which its threads ran. Tokens are those that the model read, padding left out.
+These are small models after minutes of training on a CPU: the table shows that every method learns and what it costs,
+not which is best at scale.
 """
 
 
