@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RECORD = "training.json"
 """The file that a finished training leaves in the folder of its checkpoint."""
 BYTES = 8 << 20
-"""Largest size of a record in bytes: one of 100 corpora and a curve of 1,000 points has 200 kB."""
+"""Largest size of a record in bytes: one of 100 corpora and 1,000 evaluations has about 300 kB."""
 _PARTS = 32
 """Largest number of parts of a recorded path."""
 

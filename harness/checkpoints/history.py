@@ -19,6 +19,8 @@ from harness.checkpoints.located import Located
 Text = Annotated[str, Field(max_length=1000)]
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Point = Annotated[list[Number], Field(min_length=2, max_length=2)]
+"""A step, and the loss there."""
 
 
 class _Strict(BaseModel):
@@ -71,6 +73,10 @@ class History(_Strict):
     """Tokens that were read, prompts included, padding left out."""
     loss: Number | None
     """Mean loss over about the last tenth of the steps, in nats per learned token; None for a merge."""
+    curve: Annotated[list[Point], Field(max_length=1000)] = []
+    """Losses at steps, in order; of long trainings, means over equal stretches that end there."""
+    evaluations: Annotated[list[dict[Text, float]], Field(max_length=100_000)] = []
+    """Validation losses (`eval_loss`, `eval_<corpus>_loss`) and scores on tasks (`eval_<metric>`), by `step`."""
     best: Best | None = None
     versions: Annotated[dict[Text, Text], Field(max_length=100)]
     """Versions of the packages that decide what was learned."""

@@ -18,7 +18,7 @@ from typing import Any
 
 
 @contextmanager
-def opened(file: Path, **options: Any) -> Iterator[Any]:
+def open_table(file: Path, **options: Any) -> Iterator[Any]:
     """Open a parquet `file` for the `with` block, as a `pyarrow.parquet.ParquetFile` with these `options`.
 
     Raises OSError with its number and path if the operating system refuses the file, and pyarrow's errors if it is

@@ -110,7 +110,7 @@ def check_parquet(file: Path, columns: Collection[str] | None = None) -> None:
     """
     import psutil
 
-    with parquet.opened(file) as opened, file.open("rb") as stream:
+    with parquet.open_table(file) as opened, file.open("rb") as stream:
         metadata = opened.metadata
         if metadata.num_row_groups * metadata.num_columns > COLUMN_CHUNKS:
             raise UnsafeArchiveError(
@@ -172,7 +172,7 @@ class _ColumnExtent:
             return _measured_apart(file, self._path, free)
         total = 0
         if self._is_list:  # one row may hold every value, so texts stay in their dictionary, where each is stored once
-            with parquet.opened(file, read_dictionary=[self._path]) as opened:
+            with parquet.open_table(file, read_dictionary=[self._path]) as opened:
                 for group in range(opened.metadata.num_row_groups):
                     table = opened.read_row_group(group, columns=[self._path], use_threads=False)
                     total += sum(_bytes_of_texts(chunk) for column in table.columns for chunk in column.chunks)
@@ -180,7 +180,7 @@ class _ColumnExtent:
                         break
             return total
         rows = max(1, min(10_000, free // 4 // self._longest))
-        with parquet.opened(file) as opened:
+        with parquet.open_table(file) as opened:
             for batch in opened.iter_batches(batch_size=rows, columns=[self._path], use_threads=False):
                 total += batch.nbytes
                 if total > free:

@@ -123,7 +123,7 @@ def _are_small_parquet(files: Iterator[Path]) -> bool:
 def _features(file: Path) -> Any:
     import datasets
 
-    with parquet.opened(file) as opened:
+    with parquet.open_table(file) as opened:
         return datasets.Features.from_arrow_schema(opened.schema_arrow)
 
 
@@ -135,7 +135,9 @@ def _split(name: str, files: list[Path], features: Any, schema: Any) -> Any:
     tables = []
     for file in files:
         unpacking.check_parquet(file)
-        with parquet.opened(file) as opened:  # one thread: for such small files a pool takes more time than it saves
+        with parquet.open_table(
+            file
+        ) as opened:  # one thread: for such small files a pool takes more time than it saves
             tables.append(table_cast(opened.read(use_threads=False), schema))
     return datasets.Dataset(
         pa.concat_tables(tables),

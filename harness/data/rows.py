@@ -122,7 +122,7 @@ def read_parquet(file: Path) -> Any:
 
     try:
         unpacking.check_parquet(file)
-        with parquet.opened(file) as opened:
+        with parquet.open_table(file) as opened:
             table = opened.read()
         table.validate(full=True)  # otherwise text that is not UTF-8 fails only where it is used
         return table

@@ -5,6 +5,8 @@ Not here: the rest of the manifest (`harness.reports.report`).
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from harness.common.validation import Strict
 
 
@@ -20,6 +22,14 @@ class TrainedCorpus(Strict):
     """The number of tokens of these examples, prompts included."""
     epochs: float
     """How often each example was read, on average."""
+
+
+class BestStep(Strict):
+    """The measurement in a training whose weights were kept."""
+
+    step: int
+    metric: str
+    value: float
 
 
 class TrainingInfo(Strict):
@@ -43,6 +53,13 @@ class TrainingInfo(Strict):
     loss: float | None
     """The mean loss over about the last tenth of the steps, in nats per learned token; None for a merge."""
     corpora: list[TrainedCorpus]
+    curve: list[tuple[int, float]] = Field(default_factory=list)
+    """Steps, in order, with the mean loss of the stretch that ends there."""
+    evaluations: list[dict[str, float | None]] = Field(default_factory=list)
+    """Measurements in the training: each `step`, with the losses of its validation corpora and its scores on tasks.
+    None for a number that was not finite."""
+    best: BestStep | None = None
+    """The measurement whose weights were kept; None for those of the last step."""
 
 
 class CheckpointInfo(Strict):

@@ -283,7 +283,7 @@ class Report:
         if not places.is_file(file):
             raise HarnessError(f"{missing}: {file} is missing, run the evaluation again")
         try:
-            with places.explaining(file), parquet.opened(file) as opened:
+            with places.explaining(file), parquet.open_table(file) as opened:
                 names = columns or [name for name in opened.schema_arrow.names if name not in without]
                 unpacking.check_parquet(file, names)
                 table = opened.read(columns=list(names))

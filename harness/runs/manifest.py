@@ -5,6 +5,7 @@ Not here: the shape of a manifest (`harness.reports.report`), or scores (`harnes
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import datetime
 
@@ -104,9 +105,13 @@ def _training_info(located: Located, *, keep_paths: bool) -> TrainingInfo | None
     trained = history.of(located)
     if trained is None:
         return None
-    facts = trained.model_dump(include={"recipe", "seed", "parent_fingerprint", "steps", "tokens", "loss", "corpora"})
+    facts = trained.model_dump(exclude={"name", "settings", "parent", "versions", "evaluations"})
     parent = trained.parent if keep_paths else public_reference(trained.parent)
-    return TrainingInfo(stage=trained.name, method=trained.method, parent=parent, **facts)
+    evaluations = [
+        {name: number if math.isfinite(number) else None for name, number in evaluation.items()}
+        for evaluation in trained.evaluations
+    ]
+    return TrainingInfo(stage=trained.name, method=trained.method, parent=parent, evaluations=evaluations, **facts)
 
 
 def _share(adapter_parameters: int | None, base_parameters: int) -> float | None:

@@ -82,7 +82,7 @@ def _damaged_file(folder: Path | None) -> Path | None:
 
     for file in sorted(folder.rglob("*.parquet")) if folder is not None else ():
         try:
-            with parquet.opened(file):
+            with parquet.open_table(file):
                 pass
         except (pa.ArrowException, OSError):
             return file

@@ -17,7 +17,7 @@ from harness.checkpoints import ancestry
 from harness.common.versions import ANSWERING, installed
 
 RECORD = ancestry.RECORD
-POINTS = 1000
+POINTS = 200
 """Largest number of points of a recorded curve."""
 
 

@@ -74,7 +74,7 @@ def _has_samples(folder: Path) -> bool:
     """Return whether a parquet file in `folder` has the columns of samples."""
     for file in folder.glob("*.parquet"):
         try:
-            with parquet.opened(file) as opened:
+            with parquet.open_table(file) as opened:
                 return {"doc_id", "filter", "prompt_hash"} <= {*opened.schema_arrow.names}
         except (pa.ArrowException, OSError):
             continue

@@ -24,14 +24,14 @@ def test_what_is_written_is_read_at_any_path(name: bytes, tmp_path: Path) -> Non
     except OSError as error:  # some file systems take only UTF-8
         pytest.skip(f"this file system refuses the name ({error})")
     parquet.write(_TABLE, file)
-    with parquet.opened(file) as opened:
+    with parquet.open_table(file) as opened:
         assert opened.schema_arrow.names == ["text", "numbers"]
         assert opened.read().equals(_TABLE)
 
 
 def test_a_refusal_names_the_file(tmp_path: Path) -> None:
     for file in (tmp_path / "missing.parquet", tmp_path):
-        with pytest.raises(OSError, match=str(file)) as refused, parquet.opened(file):
+        with pytest.raises(OSError, match=str(file)) as refused, parquet.open_table(file):
             pass
         assert refused.value.errno
 
@@ -41,7 +41,7 @@ def test_pyarrow_gets_no_stream_of_pythons(tmp_path: Path, monkeypatch: pytest.M
     opened_by_pyarrow = pq.ParquetFile
     monkeypatch.setattr(pq, "ParquetFile", lambda source: sources.append(source) or opened_by_pyarrow(source))
     parquet.write(_TABLE, file := tmp_path / "table.parquet")
-    with parquet.opened(file):
+    with parquet.open_table(file):
         pass
     assert [type(source) for source in sources] == [pa.OSFile]
 

@@ -17,7 +17,7 @@ from support.fuzz_readers import ERRORS, GROUPS
 
 READING = {
     *("open", "read_text", "read_bytes", "pread", "read_json", "json_text", "json_file", "yaml_text", "yaml_file"),
-    *("loads", "parse_json", "parse_row", "read_table", "ParquetFile", "read_parquet", "tar_members", "DictReader"),
+    *("loads", "parse_json", "parse_row", "ParquetFile", "open_table", "read_parquet", "tar_members", "DictReader"),
     *("genops", "unpack", "match", "fullmatch", "search", "findall", "finditer"),
 }
 """Functions that read or parse what came from outside."""
@@ -58,6 +58,7 @@ NOT_FUZZED = {
     "common.atomic_write.set_modes": "modes of files",
     "common.character_classes.predicate": "called by common.patterns.may_hang",
     "common.hashes.fresh_sha256": "hashes bytes, whatever they are",
+    "common.parquet.open_table": "called by common.unpacking.check_parquet",
     "common.paths.unquoted": "a match that another reader found",
     "common.stamps.stamp": "attributes of a file",
     "common.stamps.version": "attributes of a file",

@@ -13,18 +13,27 @@ import pytest
 import harness.cli
 from harness.checkpoints import ancestry
 from harness.reports import report
-from support import tiny
+from support import tiny, trained_stages
 from support.trained_stages import train
 
 QUESTIONS = [{"question": f"{number}个苹果？", "answer": f"{number}个苹果"} for number in range(4)]
-STAGES = "sft: {from: ../start}", "lora: {from: sft, method: lora, r: 4}"
+HEAD = trained_stages.HEAD.replace("{talk: talk.jsonl}", "{talk: talk.jsonl, more: more.jsonl}")
+STAGES = (
+    "sft: {from: ../start}",
+    "lora: {from: sft, method: lora, r: 4, validation: more, eval_steps: 1, load_best_model_at_end: true,"
+    " metric_for_best_model: loss}",
+)
 
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("family")
     tiny.llama(folder / "start", initializer_range=0.05)
-    train(folder / "recipe", *STAGES)
+    (folder / "recipe").mkdir()
+    (folder / "recipe" / "more.jsonl").write_text(
+        '{"prompt": "问：七？答：", "completion": "七个苹果"}\n', encoding="utf-8"
+    )
+    train(folder / "recipe", *STAGES, head=HEAD)
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in QUESTIONS)
     (folder / "questions.jsonl").write_text(rows, encoding="utf-8")
     return folder
@@ -77,6 +86,13 @@ def test_reports_name_the_training_and_no_place_of_this_machine(copy):
     assert [(corpus.name, corpus.examples) for corpus in lora.training.corpora] == [("talk", 8)]
     assert (lora.training.steps, lora.training.seed) == (2, 1)
     assert sft.training.parent == "…/start"
+    record = json.loads((copy / "recipe/out/lora" / ancestry.RECORD).read_text())
+    assert [list(point) for point in lora.training.curve] == record["curve"]
+    assert [step for step, _ in lora.training.curve] == [1, 2]
+    assert lora.training.evaluations == record["evaluations"]
+    assert [set(entry) for entry in lora.training.evaluations] == [{"step", "eval_loss", "eval_more_loss"}] * 2
+    assert lora.training.best.model_dump() == record["best"]
+    assert (sft.training.evaluations, sft.training.best) == ([], None)
     for file in (*copy.rglob("manifest.json"), *copy.rglob(ancestry.RECORD)):
         assert str(copy) not in file.read_text(encoding="utf-8")
     assert call("run --model start --tasks questions.jsonl --metric exact_match --max-gen-toks 4 -o reports")[0] == 0
@@ -87,7 +103,7 @@ def test_a_base_that_was_trained_anew_stops_a_run_and_can_be_allowed(copy):
     assert call(run("recipe/out/lora"))[0] == 0
     before = newest()
     text = STAGES[0].replace("start}", "start, weight_decay: 0.5, learning_rate: 0.05}")
-    (stage,) = train(copy / "recipe", text, STAGES[1], names=["sft"], replace=True).values()
+    (stage,) = train(copy / "recipe", text, STAGES[1], head=HEAD, names=["sft"], replace=True).values()
     assert stage.stale == ("lora",)
 
     code, _, errors = call(run("recipe/out/sft --model recipe/out/lora"))
