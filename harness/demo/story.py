@@ -151,4 +151,4 @@ def _evaluate(folder: DemoFolder, references: Sequence[CheckpointReference]) -> 
     yield Command(("harness", "show", str(by_name["harmed"].folder), "--samples", "wrong", "--task", "demo_nli"))
     yield Message("Build the leaderboard, with all checkpoints side by side:")
     yield Command(("harness", "leaderboard", str(reports), "-o", str(page)))
-    yield Page(site.build(report.find([reports]), page))
+    yield Page(site.build(report.find([reports]), page).page)

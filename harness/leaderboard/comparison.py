@@ -1,16 +1,16 @@
-"""Comparing the scores in one column of the leaderboard: the reference conditions, the best scores, and chance.
+"""Comparing the scores in one column of the leaderboard: the reference conditions, and chance.
 
 The reference conditions of a column are those (documents, prompts, versions) under which most of its checkpoints were
 evaluated. A checkpoint evaluated under other conditions is marked with the differences between them
 (`harness.verdicts.comparable`).
 
-Not here: paired tests. Overlapping intervals do not prove equality; `harness compare` decides with paired samples.
+Not here: which scores are the best (`harness.leaderboard.leaders`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from harness.reports.report import Report, Score
@@ -40,20 +40,6 @@ def reference(column: Sequence[Conditions]) -> Conditions:
     """
     count = Counter(map(signature, column))
     return max(column, key=lambda conditions: (count[signature(conditions)], conditions.documents))
-
-
-def leaders(scores: Collection[Score]) -> list[Score]:
-    """Return the best of `scores` and all whose interval overlaps its interval; nothing if there are fewer than two.
-
-    If a score has no interval, the single point at its value serves as one. `scores` must be comparable and of one
-    metric.
-    """
-    if len(scores) < 2:
-        return []
-    higher = next(iter(scores)).higher_is_better
-    best = max(scores, key=lambda score: score.value if higher else -score.value)
-    low, high = interval(best)
-    return [score for score in scores if interval(score)[0] <= high and interval(score)[1] >= low]
 
 
 def interval(score: Score) -> tuple[float, float]:

@@ -12,16 +12,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from harness.common.limits import Limit
 from harness.errors import HarnessError
 from harness.leaderboard import comparison
+from harness.leaderboard.leaders import Candidate, leaders
 from harness.reports import ledger
 from harness.reports.checkpoint_info import CheckpointInfo
 from harness.reports.ledger import Ledger
 from harness.reports.report import Report, Score
-from harness.verdicts import comparable
+from harness.verdicts import comparable, pairs
 from harness.verdicts.comparable import Conditions, Difference, Key
 
 SHORT = 8
@@ -46,7 +48,7 @@ class Cell:
     differences: tuple[Difference, ...]
     """Why the score cannot be compared with other checkpoints' scores for the same key. Empty if it can."""
     leading: bool
-    """Whether the score is the best of the comparable scores, or its interval overlaps the interval of the best."""
+    """Whether the score is the best of the comparable scores, or not separated from it (`leaders`)."""
     chance: float | None
     """The score of guessing, from the report of this score or of a comparable one. None if no report states it."""
     ceiling: float | None
@@ -139,6 +141,12 @@ class Row:
         limits = {entry.report.manifest.protocol.limit for entry in self.entries.values()}
         return sorted(limit for limit in limits if limit is not None)
 
+    @cached_property
+    def report_by_task(self) -> dict[str, Report]:
+        """The report of each task's answers: that of the headline score which covers the task, if one does."""
+        entries = sorted(self.entries.values(), key=lambda entry: entry.score.headline)
+        return {task: entry.report for entry in entries for task in entry.score.members}
+
     def tasks(self, report: Report) -> list[str]:
         """Return the headline tasks whose scores come from `report`; none if other reports replace all its scores."""
         return sorted(
@@ -215,8 +223,8 @@ class Table:
         return any(cell and cell.ceiling is not None for column in self.columns for cell in column.cells)
 
 
-def tabulate(reports: Sequence[Report]) -> Table:
-    """Return the table of `reports`.
+def tabulate(reports: Sequence[Report], read: pairs.Read = pairs.read_samples) -> Table:
+    """Return the table of `reports`; `read` reads their samples, for the tests of which scores are the best.
 
     Raises HarnessError if there are no reports, or if no report has a headline score.
     """
@@ -228,8 +236,8 @@ def tabulate(reports: Sequence[Report]) -> Table:
         raise HarnessError(f"none of the {len(reports)} reports has a headline score: run the evaluations again")
     return Table(
         rows=rows,
-        columns=tuple(_series(rows, key) for key in headline),
-        sections=tuple(_sections(rows, headline)),
+        columns=tuple(_series(rows, key, read) for key in headline),
+        sections=tuple(_sections(rows, headline, read)),
         reports=len(reports),
     )
 
@@ -293,17 +301,18 @@ def _keys(rows: Iterable[Row], matches: Callable[[Score], bool]) -> list[Key]:
     return sorted(keys, key=lambda key: key.order)
 
 
-def _series(rows: Sequence[Row], key: Key) -> Series:
+def _series(rows: Sequence[Row], key: Key, read: pairs.Read) -> Series:
     """Return the scores of all rows for `key`, each with how it compares with the other scores."""
     entries = [row.entries.get(key) for row in rows]
     conditions = [comparable.conditions(entry.report, key.task) if entry else None for entry in entries]
     reference = comparison.reference([condition for condition in conditions if condition])
     differences = [comparable.differences(condition, reference) if condition else () for condition in conditions]
-    alike = [entry.score for entry, apart in zip(entries, differences, strict=True) if entry and not apart]
-    leaders = comparison.leaders(alike)
+    candidates = [Candidate(*entry) for entry, apart in zip(entries, differences, strict=True) if entry and not apart]
+    alike = [candidate.score for candidate in candidates]
+    best = [alike[place] for place in leaders(candidates, read)]
 
     def cell(entry: Entry, under: Conditions, apart: tuple[Difference, ...]) -> Cell:
-        leading = any(entry.score is score for score in leaders)
+        leading = any(entry.score is score for score in best)
         bounds = comparison.bounds([entry.score] if apart else [entry.score, *alike])
         return Cell(entry.score, entry.report, under, apart, leading, *bounds)
 
@@ -314,18 +323,18 @@ def _series(rows: Sequence[Row], key: Key) -> Series:
     return Series(key, tuple(cells), reference)
 
 
-def _sections(rows: Sequence[Row], headline: Sequence[Key]) -> Iterator[Section]:
+def _sections(rows: Sequence[Row], headline: Sequence[Key], read: pairs.Read) -> Iterator[Section]:
     """Yield the detail tables of each headline task, then one of all other scores."""
     listed = set(headline)
     for task in dict.fromkeys(key.task for key in headline):
         inside = {name for row in rows for name in _inside(row, task)}
-        blocks = _blocks(rows, task, inside, headline)
+        blocks = _blocks(rows, task, inside, headline, read)
         listed.update(line.key for block in blocks for line in block.lines)
         if blocks:
             yield Section(task, blocks)
     rest = _keys(rows, lambda score: score.primary and Key.of(score) not in listed)
     if rest:
-        yield Section("Other", (_block(rows, "Scores", rest),))
+        yield Section("Other", (_block(rows, "Scores", rest, read),))
 
 
 def _inside(row: Row, task: str) -> set[str]:
@@ -337,7 +346,9 @@ def _inside(row: Row, task: str) -> set[str]:
     return {key.task for key in row.entries if key.task in below or key.task.startswith(f"{task}/")} - {task}
 
 
-def _blocks(rows: Sequence[Row], task: str, inside: set[str], headline: Sequence[Key]) -> tuple[Block, ...]:
+def _blocks(
+    rows: Sequence[Row], task: str, inside: set[str], headline: Sequence[Key], read: pairs.Read
+) -> tuple[Block, ...]:
     def below(score: Score) -> bool:
         return score.primary and score.task in inside
 
@@ -346,8 +357,8 @@ def _blocks(rows: Sequence[Row], task: str, inside: set[str], headline: Sequence
         ("Named averages", _keys(rows, lambda score: below(score) and score.average is not None)),
         ("Tasks", _keys(rows, lambda score: below(score) and score.average is None)),
     )
-    return tuple(_block(rows, title, keys) for title, keys in keys_by_title if keys)
+    return tuple(_block(rows, title, keys, read) for title, keys in keys_by_title if keys)
 
 
-def _block(rows: Sequence[Row], title: str, keys: Sequence[Key]) -> Block:
-    return Block(title, tuple(_series(rows, key) for key in keys))
+def _block(rows: Sequence[Row], title: str, keys: Sequence[Key], read: pairs.Read) -> Block:
+    return Block(title, tuple(_series(rows, key, read) for key in keys))

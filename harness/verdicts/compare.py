@@ -128,8 +128,8 @@ class Comparison:
 class Comparator:
     """The reports of a baseline and a candidate; the samples of each task are read and joined once."""
 
-    def __init__(self, baseline: Report, candidate: Report) -> None:
-        self.baseline, self.candidate = baseline, candidate
+    def __init__(self, baseline: Report, candidate: Report, read: pairs.Read = pairs.read_samples) -> None:
+        self.baseline, self.candidate, self._read = baseline, candidate, read
         self._candidate_keys = {Key.of(score) for score in candidate.manifest.scores}
         self._joined: dict[str, dict[str, Pairs] | IncomparableError] = {}
 
@@ -177,7 +177,7 @@ class Comparator:
         """Return the documents of `task` in both reports, under the answer filter `name`. Raises as `pairs.join`."""
         if task not in self._joined:
             try:
-                self._joined[task] = pairs.join(self.baseline, self.candidate, task)
+                self._joined[task] = pairs.join(self.baseline, self.candidate, task, self._read)
             except IncomparableError as error:
                 self._joined[task] = error
         by_filter = self._joined[task]
@@ -218,7 +218,7 @@ class Comparator:
         """Check each report's score on all of its documents, like `_check`, if the comparison leaves documents out."""
         for report in (self.baseline, self.candidate):
             reported = _reported_score(report, score)
-            joined = [pairs.join(report, report, task)[reported.filter] for task in reported.members]
+            joined = [pairs.join(report, report, task, self._read)[reported.filter] for task in reported.members]
             comparison = _compare(reported, joined)
             if comparison.documents == sum(task.n for task in joined):
                 _require_agreement(report, score, comparison.baseline)

@@ -222,16 +222,29 @@ def pending_judgements(
     for comparison in (*judged, *comparator.compare_all(scores.watched)):
         if isinstance(comparison, Comparison):
             is_judged = comparison.score in scores.judged
-            yield PendingJudgement(
-                comparison=comparison,
-                terms=policy.terms(comparison.score),
-                is_judged=is_judged,
-                signs=(
-                    *_failed_documents(comparator, comparison.score),
-                    *signs.find_in_pairs(comparator.untainted_pairs(comparison.score), judged=is_judged),
-                ),
-                noise=calibrated_noise(comparison.score, calibrations),
-            )
+            yield pending_judgement(comparator, policy, comparison, calibrations, is_judged=is_judged)
+
+
+def pending_judgement(
+    comparator: Comparator,
+    policy: Policy,
+    comparison: Comparison,
+    calibrations: Sequence[Calibration] = (),
+    *,
+    is_judged: bool = True,
+) -> PendingJudgement:
+    """Return a score that is to be judged or watched, with the signs of broken answers in its documents."""
+    score = comparison.score
+    return PendingJudgement(
+        comparison=comparison,
+        terms=policy.terms(score),
+        is_judged=is_judged,
+        signs=(
+            *_failed_documents(comparator, score),
+            *signs.find_in_pairs(comparator.untainted_pairs(score), judged=is_judged),
+        ),
+        noise=calibrated_noise(score, calibrations),
+    )
 
 
 def _failed_documents(comparator: Comparator, score: Score) -> Iterator[Sign]:

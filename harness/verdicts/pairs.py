@@ -10,8 +10,9 @@ Not here: what a metric computes from the documents (`harness.verdicts.stats.for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,10 @@ Integers = npt.NDArray[np.int64]
 KEY = ("doc_hash", "prompt_hash")
 UNUSED = ("prompt", "greedy")
 """Columns of a report's samples that a comparison does not need."""
+
+
+Read: TypeAlias = "Callable[[Report, str], pa.Table]"
+"""A function that returns the samples of a task in a report, as `read_samples` does."""
 
 
 class IncomparableError(HarnessError):
@@ -90,16 +95,17 @@ def _cluster_names(joined: Pairs) -> pd.Series[str]:
     return pd.Series(side["cluster"].to_pandas(), dtype=object)
 
 
-def join(baseline: Report, candidate: Report, task: str) -> dict[str, Pairs]:
+def join(baseline: Report, candidate: Report, task: str, read: Read | None = None) -> dict[str, Pairs]:
     """Return the documents of `task` that both checkpoints answered, by answer filter.
 
-    Raises IncomparableError if the conditions differ, and HarnessError if a file cannot be read.
+    `read` reads the samples (default: `read_samples`). Raises IncomparableError if the conditions differ, and
+    HarnessError if a file cannot be read.
     """
     for report in (baseline, candidate):
         if task not in report.manifest.tasks:
             raise IncomparableError(f"{report.manifest.checkpoint.name} was not evaluated on it")
     _require_same_task(baseline, candidate, task)
-    baseline_table, candidate_table = read_samples(baseline, task), read_samples(candidate, task)
+    baseline_table, candidate_table = ((read or read_samples)(report, task) for report in (baseline, candidate))
     hashes = [report.manifest.tasks[task].prompt_hash for report in (baseline, candidate)]
     if hashes[0] != hashes[1] and all(baseline_table[column].equals(candidate_table[column]) for column in KEY):
         raise IncomparableError(f"{comparable.PROMPTS}: the texts were split into windows of different length")

@@ -35,9 +35,9 @@ TEMPLATE = (
     "{% else %}{{ message['content'] ~ eos_token }}{% endif %}{% endfor %}"
 )
 """The chat template of the small LLaMA, whose tokenizer has none."""
-EVALUATED = 64
+EVALUATED = 48
 """Rows of the validation split that are evaluated."""
-ROUNDS = {"smollm2": 40, "llama": 150}
+ROUNDS = {"smollm2": 20, "llama": 100}
 """Optimizer steps of each method."""
 METHODS = {
     "full": "learning_rate: 2.0e-4",
@@ -232,7 +232,7 @@ class Bench:
             "OMP_NUM_THREADS": str(THREADS),
             "HARNESS_CACHE": str(self._folder / "cache"),
         }
-        program = "import sys; sys.argv[0] = 'harness'; from harness.cli import main; main()"
+        program = "import sys; sys.argv[0] = 'harness'; from harness.cli import main; sys.exit(main())"
         started = time.perf_counter()
         process = subprocess.Popen([sys.executable, "-c", program, *words], env=environment)
         _, status, usage = os.wait4(process.pid, 0)

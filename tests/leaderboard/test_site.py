@@ -1,4 +1,4 @@
-"""The leaderboard's page, parsed as HTML: cells, rows, marks, files."""
+"""The leaderboard's plain table, parsed as HTML: cells, rows, marks; and the site's files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
-from harness.leaderboard import site
+from harness.leaderboard import chunks, site
 from harness.reports import numbers_in_words
 from support.invented_reports import SUBJECTS, MakeReport, average, ceval, checkpoint, one_task, score, task_info
 from support.pages import is_best, words, write
@@ -276,19 +276,34 @@ def test_everything_is_escaped(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, written)
     assert "<script>alert" not in page.text
     assert page.names == [evil]
-    assert [s.get("src") for s in page.root.iter("script")] == ["site.js"]
+    assert [s.get("src") for s in page.root.iter("script")] == ["table.js"]
     assert not page.root.xpath("//@onmouseover")
     assert page.columns[1] == evil
 
 
-def test_the_page_needs_only_its_own_files(report: MakeReport, tmp_path: Path) -> None:
+def test_the_site_needs_only_its_own_files(report: MakeReport, tmp_path: Path) -> None:
     page = write(tmp_path, one_task(report, "a", 0.5))
-    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["index.html", "site.js", "style.css"]
     links = {str(value) for value in page.root.xpath("//*[not(self::a)]/@src | //*[not(self::a)]/@href")}
-    assert links == {"site.js", "style.css", "data:,"}
-    for name in ("style.css", "site.js"):
-        content = (tmp_path / "site" / name).read_text(encoding="utf-8")
-        assert not any(word in content for word in ("http:", "https:", "url(", "@import", "fetch("))
+    assert links == {"table.js", "table.css", "data:,"}
+    for name in (site.PAGE, *site.ASSETS):
+        content = (tmp_path / "site" / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not any(word in content for word in ("http:", "https:", "url(", "@import", "fetch(", "Storage"))
+
+
+def test_the_same_reports_give_the_same_files_and_only_changes_are_written_again(
+    report: MakeReport, tmp_path: Path
+) -> None:
+    def content(folder: Path) -> dict[str, bytes]:
+        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    reports = [one_task(report, "a", 0.5), one_task(report, "b", 0.6)]
+    first, again = (site.build(reports, tmp_path / name).page.parent for name in ("one", "two"))
+    assert content(first) == content(again)
+    before = {file.name: file.stat().st_ino for file in (first / chunks.FOLDER).glob("*.js")}
+    site.build([*reports, one_task(report, "c", 0.7)], first)
+    after = {file.name: file.stat().st_ino for file in (first / chunks.FOLDER).glob("*.js")}
+    assert before.keys() - after.keys(), "a document that no page reads any more is deleted"
+    assert all(after[name] == inode for name, inode in before.items() if name in after)
 
 
 def test_the_page_states_its_contents(report: MakeReport, tmp_path: Path) -> None:
@@ -317,15 +332,15 @@ def test_a_site_appears_whole_or_not_at_all(
     if is_there:
         folder.mkdir(parents=True)
     monkeypatch.setattr(Path, "write_text", write_text)
-    for name in (site.PAGE, *site.ASSETS):
+    for name in (site.PAGE, site.TABLE, *site.ASSETS):
         refused.append(name)
         with pytest.raises(HarnessError, match=r"\(No space left on device\): make room there, or choose another"):
             site.build(reports, folder)
         assert [path.name for path in folder.parent.iterdir()] == ["site"] * is_there
-        assert not is_there or not list(folder.iterdir())
+        assert {path.name for path in folder.iterdir()} <= {chunks.FOLDER} if is_there else True
     refused.append("")
     site.build(reports, folder)
-    assert {path.name for path in folder.iterdir()} == {site.PAGE, *site.ASSETS}
+    assert {path.name for path in folder.iterdir()} == {site.PAGE, site.TABLE, *site.ASSETS, chunks.FOLDER}
 
 
 def test_no_reports_are_an_error(tmp_path: Path) -> None:
@@ -365,4 +380,6 @@ def test_the_command_prints_the_page(report: MakeReport, tmp_path: Path, capsys:
 
     one_task(report, "a", 0.5)
     leaderboard([tmp_path / "reports"], tmp_path / "out")
-    assert capsys.readouterr().out == f"{tmp_path / 'out' / 'index.html'}\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'out' / 'index.html'}\n"
+    assert printed.err == "the site has 0.2 MB\n"

@@ -1,4 +1,4 @@
-"""The leaderboard's page, parsed as HTML and addressed by its visible texts."""
+"""The leaderboard's plain table, parsed as HTML and addressed by its visible texts."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def is_best(cell: Any) -> bool:
 
 
 def write(tmp_path: Path, *reports: Any) -> Page:
-    """Write the leaderboard of `reports`, and return its page."""
-    return Page(site.build(reports, tmp_path / "site"))
+    """Write the leaderboard of `reports`, and return its plain table."""
+    return Page(site.build(reports, tmp_path / "site").page.with_name(site.TABLE))

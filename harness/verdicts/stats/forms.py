@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.metrics.text import lm_eval_counts
-from harness.verdicts.stats import sums
+from harness.verdicts.stats import shapes, sums
 from harness.verdicts.stats.corpora import Metric
 from harness.verdicts.stats.means import Array
 
@@ -97,13 +97,49 @@ def paired(aggregation: str | None, baseline: Column, candidate: Column) -> Pair
     sides = [[value for value, keep in zip(side, in_both, strict=True) if keep] for side in values]
     if not in_both.any():
         return Paired(in_both, np.zeros(0), np.zeros(0), None)
-    form = _form(aggregation, sides)
-    statistics = form.statistics(*sides) if form else None
+    statistics = _statistics(aggregation, sides)
     if statistics is None:
         return None
-    for side in (statistics.baseline, statistics.candidate):
+    first, second = statistics.sides
+    return Paired(in_both, first, second, statistics.metric)
+
+
+@dataclass(frozen=True)
+class ByDocument:
+    """A metric's values or statistics for each document of several reports, in the metric's own unit."""
+
+    has_value: list[npt.NDArray[np.bool_]]
+    """For each report, which of its documents have a value."""
+    sides: list[Array]
+    """For each report with values, one number or one row of sufficient statistics for each document with a value."""
+    metric: Metric | None
+    """The function from sums of statistics, one row per corpus, to one metric per row; None for a mean."""
+
+
+def by_document(aggregation: str | None, columns: Sequence[Column]) -> ByDocument | None:
+    """Return the values or statistics of the documents in `columns`, one column per report.
+
+    Any two of the reports can be compared with them as with `paired`. None if the metric has no paired statistics, or
+    if the statistics of a document depend on which other documents are compared. Raises ValueError as `paired` does.
+    """
+    if aggregation is None or aggregation not in _FORMS:
+        return None
+    values = [_values(column) for column in columns]
+    has_value = [np.array([value is not None for value in side], dtype=np.bool_) for side in values]
+    if aggregation in _OF_WHOLE_DOCUMENTS and not all(side.all() for side in has_value):
+        return None
+    sides = [kept for side in values if (kept := [value for value in side if value is not None])]
+    statistics = _statistics(aggregation, sides) if sides else None
+    return None if statistics is None else ByDocument(has_value, list(statistics.sides), statistics.metric)
+
+
+def _statistics(aggregation: str, sides: Sequence[list[Any]]) -> _Statistics | None:
+    """Return the statistics of the values of each side; None without paired statistics. Raises ValueError."""
+    form = _form(aggregation, sides)
+    statistics = form.statistics(*sides) if form else None
+    for side in statistics.sides if statistics else ():
         _require_finite(side)
-    return Paired(in_both, statistics.baseline, statistics.candidate, statistics.metric)
+    return statistics
 
 
 def _values(column: Column) -> list[Any]:
@@ -130,10 +166,9 @@ def _require_finite(values: Array) -> None:
 
 
 class _Statistics(NamedTuple):
-    """The values or statistics of baseline and candidate, as `Paired` has them."""
+    """The values or statistics of each side, as `Paired` has them of baseline and candidate."""
 
-    baseline: Array
-    candidate: Array
+    sides: tuple[Array, ...]
     metric: Metric | None
 
 
@@ -144,8 +179,8 @@ class _Form(NamedTuple):
     """What values of this form are, as a plural noun for messages."""
     fits: Callable[[Any], bool]
     """Returns whether a value has the form."""
-    statistics: Callable[[list[Any], list[Any]], _Statistics | None]
-    """Returns the statistics of the baseline's and the candidate's values; None if there are too many labels."""
+    statistics: Callable[..., _Statistics | None]
+    """Returns the statistics of the values of each side, a list per argument; None if there are too many labels."""
 
 
 def _form(aggregation: str, sides: Sequence[list[Any]]) -> _Form | None:
@@ -163,72 +198,12 @@ def _form(aggregation: str, sides: Sequence[list[Any]]) -> _Form | None:
     return None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-
-
-def _is_bit_pair(value: Any) -> bool:
-    return _is_pair(value) and all(item in (0, 1) for item in value)
-
-
-def _is_labels(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(item, int | str) for item in value)
-
-
-def _is_counts(value: object, *lengths: int) -> bool:
-    """Return whether `value` is a list of number lists with these `lengths`. A length of 0 means a bare number."""
-    return (
-        isinstance(value, list)
-        and len(value) == len(lengths)
-        and all(
-            isinstance(item, list) and len(item) == length and all(map(_is_number, item))
-            if length
-            else _is_number(item)
-            for item, length in zip(value, lengths, strict=True)
-        )
-    )
-
-
-def _is_by_type(value: object) -> bool:
-    return isinstance(value, dict) and all(_is_counts(item, 0, 0, 0) for item in value.values())
-
-
-def _is_part(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and isinstance(value[0], str)
-        and all(isinstance(side, list) and all(isinstance(item, list) for item in side) for side in value[1:])
-    )
-
-
-def _is_texts(value: Any) -> bool:
-    """Return whether `value` is lm-eval's pair of references and prediction."""
-    return isinstance(value, list) and len(value) == 2 and bool(_texts(value[0])) and len(_texts(value[1])) == 1
-
-
-def _is_probabilities(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], int)
-        and isinstance(value[1], list)
-        and 0 <= value[0] < len(value[1])
-        and all(map(_is_number, value[1]))
-    )
-
-
 # --- statistics of values ---------------------------------------------------------------------------------------------
 
 
-def _rows(metric: Metric | None, row: Callable[[Any], Any], baseline: list[Any], candidate: list[Any]) -> _Statistics:
+def _rows(metric: Metric | None, row: Callable[[Any], Any], *sides: list[Any]) -> _Statistics:
     """Return statistics with one row per document: what the function `row` returns for the document's value."""
-    tables = [np.array([row(value) for value in side], dtype=np.float64) for side in (baseline, candidate)]
-    return _Statistics(tables[0], tables[1], metric)
+    return _Statistics(tuple(np.array([row(value) for value in side], dtype=np.float64) for side in sides), metric)
 
 
 def _flat(value: Sequence[Any]) -> list[float]:
@@ -245,9 +220,9 @@ def _brier(value: Any) -> float:
     return math.fsum((share - (place == right)) ** 2 for place, share in enumerate(probabilities))
 
 
-def _by_type(baseline: list[Any], candidate: list[Any]) -> _Statistics:
+def _by_type(*sides: list[Any]) -> _Statistics:
     """Return the numbers of hits, predictions and expectations, by document, of each type that any document expects."""
-    types = sorted({name for document in baseline + candidate for name, counts in document.items() if counts[2]})
+    types = sorted({name for side in sides for document in side for name, counts in document.items() if counts[2]})
     place = {name: i for i, name in enumerate(types)}
 
     def table(documents: list[Any]) -> Array:
@@ -258,15 +233,15 @@ def _by_type(baseline: list[Any], candidate: list[Any]) -> _Statistics:
                     counts_table[i, :, place[name]] = counts
         return counts_table.reshape(len(documents), -1)
 
-    return _Statistics(table(baseline), table(candidate), sums.macro_f1_of_expected)
+    return _Statistics(tuple(map(table, sides)), sums.macro_f1_of_expected)
 
 
-def _labels(metric: Metric, baseline: list[Any], candidate: list[Any]) -> _Statistics | None:
+def _labels(metric: Metric, *sides: list[Any]) -> _Statistics | None:
     """Return the numbers of hits, predictions and expectations of every label; values are (expected, predicted).
 
     None if there are more than `MOST_LABELS` labels.
     """
-    labels = sorted({label for pair in baseline + candidate for label in pair}, key=str)
+    labels = sorted({label for side in sides for pair in side for label in pair}, key=str)
     if len(labels) > MOST_LABELS:
         return None
     place = {label: i for i, label in enumerate(labels)}
@@ -279,20 +254,18 @@ def _labels(metric: Metric, baseline: list[Any], candidate: list[Any]) -> _Stati
         counts[rows, 2, expected] = 1
         return counts.reshape(len(pairs), -1)
 
-    return _Statistics(table(baseline), table(candidate), metric)
+    return _Statistics(tuple(map(table, sides)), metric)
 
 
-def _whole_documents(
-    denominator: Callable[[int, int], float], factor: float, baseline: list[Any], candidate: list[Any]
-) -> _Statistics:
+def _whole_documents(denominator: Callable[[int, int], float], factor: float, *sides: list[Any]) -> _Statistics:
     """Return IEPile's counts: all counts of a document in the row of its first sample, and 0 in its other rows.
 
     IEPile asks about a document in several samples; in this form, documents stay whole however samples are drawn. The
     numerator is `factor` times the hits. The function `denominator` computes the denominator from (predictions,
     expectations).
     """
-    names = [part[0] for part in baseline]
-    if names != [part[0] for part in candidate]:
+    names = [part[0] for part in sides[0]]
+    if any(names != [part[0] for part in side] for side in sides):
         raise ValueError("the same documents have different names in the other report")
     first = {name: i for i, name in reversed([*enumerate(names)])}
 
@@ -307,78 +280,78 @@ def _whole_documents(
             counts[i] = factor * hits, denominator(predicted[name].total(), expected.total())
         return counts
 
-    return _Statistics(table(baseline), table(candidate), sums.percentage)
+    return _Statistics(tuple(map(table, sides)), sums.percentage)
 
 
 def _hashable(value: object) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-def _texts(value: Any) -> list[str]:
-    """Return `value`, a text or a list of texts, as a list; an empty list for anything else."""
-    listed = value if isinstance(value, list) else [value]
-    return listed if all(isinstance(item, str) for item in listed) else []
-
-
 def _of_texts(
     metric: Metric, count: Callable[[Sequence[str], Sequence[Sequence[str]]], Array], *sides: list[Any]
 ) -> _Statistics:
     # Use as many references as every document has, because lm-eval ignores the rest.
-    references_used = min(len(_texts(references)) for side in sides for references, _ in side)
+    references_used = min(len(shapes.texts(references)) for side in sides for references, _ in side)
 
     def table(pairs: list[Any]) -> Array:
-        predictions = [_texts(prediction)[0] for _, prediction in pairs]
-        return count(predictions, [_texts(references)[:references_used] for references, _ in pairs])
+        predictions = [shapes.texts(prediction)[0] for _, prediction in pairs]
+        return count(predictions, [shapes.texts(references)[:references_used] for references, _ in pairs])
 
-    return _Statistics(table(sides[0]), table(sides[1]), metric)
+    return _Statistics(tuple(map(table, sides)), metric)
 
 
 def _iepile(denominator: Callable[[int, int], float], factor: float = 1) -> _Form:
     description = "a document's name with predictions and expectations"
-    return _Form(description, _is_part, partial(_whole_documents, denominator, factor))
+    return _Form(description, shapes.is_part, partial(_whole_documents, denominator, factor))
 
 
 def _pairs(metric: Metric) -> _Form:
-    return _Form("pairs of numbers", _is_pair, partial(_rows, metric, tuple))
+    return _Form("pairs of numbers", shapes.is_pair, partial(_rows, metric, tuple))
 
 
 def _labelled(metric: Metric) -> _Form:
-    return _Form("pairs of labels", _is_labels, partial(_labels, metric))
+    return _Form("pairs of labels", shapes.is_labels, partial(_labels, metric))
 
 
 def _binary_f1_counts(expected: int, predicted: int) -> tuple[int, int]:
     return 2 * (expected and predicted), expected + predicted
 
 
+_OF_WHOLE_DOCUMENTS = ("f1", "precision", "recall")
+"""Aggregations that may be IEPile's, where the row of a document's first sample has the counts of all its samples."""
 _TEXTS = "references with a prediction"
-_MEAN = _Form("numbers", _is_number, partial(_rows, None, float))
+_MEAN = _Form("numbers", shapes.is_number, partial(_rows, None, float))
 _FORMS: Mapping[str, tuple[_Form, ...]] = {
     "mean": (_MEAN,),
     "nanmean": (_MEAN,),
     "ratio": (_pairs(sums.ratio),),
-    "macro_f1": (_Form("hits, predictions and expectations by type", _is_by_type, _by_type),),
+    "macro_f1": (_Form("hits, predictions and expectations by type", shapes.is_by_type, _by_type),),
     # The harness's own, as IEPile defines them.
     "f1": (_iepile(lambda predicted, expected: predicted + expected, 2),),
     "precision": (_iepile(lambda predicted, _: predicted),),
     "recall": (_iepile(lambda _, expected: expected),),
     # The harness's own with counts (`harness.metrics.text.corpus_bleu`), and lm-eval's with texts.
     "bleu": (
-        _Form("counts of a BLEU", lambda value: _is_counts(value, 0, 0, 4, 4), partial(_rows, sums.bleu, _flat)),
-        _Form(_TEXTS, _is_texts, partial(_of_texts, sums.bleu, lm_eval_counts.bleu)),
+        _Form("counts of a BLEU", lambda value: shapes.is_counts(value, 0, 0, 4, 4), partial(_rows, sums.bleu, _flat)),
+        _Form(_TEXTS, shapes.is_texts, partial(_of_texts, sums.bleu, lm_eval_counts.bleu)),
     ),
     "chrf": (
-        _Form("counts of a chrF", lambda value: _is_counts(value, 6, 6, 6), partial(_rows, sums.chrf, _flat)),
-        _Form(_TEXTS, _is_texts, partial(_of_texts, sums.chrf, lm_eval_counts.chrf)),
+        _Form("counts of a chrF", lambda value: shapes.is_counts(value, 6, 6, 6), partial(_rows, sums.chrf, _flat)),
+        _Form(_TEXTS, shapes.is_texts, partial(_of_texts, sums.chrf, lm_eval_counts.chrf)),
     ),
     # From here on only lm-eval's, by the names of its functions.
-    "chrfpp": (_Form(_TEXTS, _is_texts, partial(_of_texts, sums.chrf, partial(lm_eval_counts.chrf, words=2))),),
-    "ter": (_Form(_TEXTS, _is_texts, partial(_of_texts, sums.ter, lm_eval_counts.ter)),),
-    "perplexity": (_Form("numbers", _is_number, partial(_rows, sums.perplexity, _with_count)),),
+    "chrfpp": (_Form(_TEXTS, shapes.is_texts, partial(_of_texts, sums.chrf, partial(lm_eval_counts.chrf, words=2))),),
+    "ter": (_Form(_TEXTS, shapes.is_texts, partial(_of_texts, sums.ter, lm_eval_counts.ter)),),
+    "perplexity": (_Form("numbers", shapes.is_number, partial(_rows, sums.perplexity, _with_count)),),
     "weighted_perplexity": (_pairs(sums.perplexity),),
     "bits_per_byte": (_pairs(sums.bits),),
-    "brier_score": (_Form("probabilities with the right place", _is_probabilities, partial(_rows, None, _brier)),),
+    "brier_score": (
+        _Form("probabilities with the right place", shapes.is_probabilities, partial(_rows, None, _brier)),
+    ),
     "f1_score": (
-        _Form("pairs of 0 and 1", _is_bit_pair, partial(_rows, sums.ratio, lambda pair: _binary_f1_counts(*pair))),
+        _Form(
+            "pairs of 0 and 1", shapes.is_bit_pair, partial(_rows, sums.ratio, lambda pair: _binary_f1_counts(*pair))
+        ),
     ),
     "matthews_corrcoef": (_labelled(sums.matthews),),
     "macro_f1_score": (_labelled(sums.macro_f1),),

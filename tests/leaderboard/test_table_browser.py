@@ -1,9 +1,7 @@
-"""The leaderboard's page as a browser shows it, from `file://`, with and without its script."""
+"""The leaderboard's plain table as a browser shows it, from `file://`, with and without its script."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,28 +9,16 @@ from typing import Any
 import pytest
 
 from harness.leaderboard import site
+from support.chromium import browser
 from support.invented_reports import SUBJECTS, MakeReport, ceval, checkpoint, one_task
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run"),
-]
-
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    executable = shutil.which("chromium")
-    if not executable:
-        message = "Chromium is not installed: apt-get install chromium"
-        pytest.fail(message) if os.environ.get("HARNESS_CI") else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
-        yield browser
-        browser.close()
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -43,7 +29,7 @@ def url(report: MakeReport, tmp_path: Path) -> str:
         one_task(report, "only copa", 0.7, day=3),
         ceval(report, checkpoint("worst"), 0.4, day=4),
     ]
-    return site.build(family, tmp_path / "site").as_uri()
+    return site.build(family, tmp_path / "site").page.with_name(site.TABLE).as_uri()
 
 
 def first_column(page: Any) -> list[str]:
@@ -60,7 +46,7 @@ def test_the_page_opens_without_errors_and_without_network(chromium: Any, url: s
     page.goto(url)
     assert errors == []
     assert sorted(r.rpartition("/")[2] for r in requests if not r.startswith("data:")) == [
-        *("index.html", "site.js", "style.css")
+        *("table.css", "table.html", "table.js")
     ]
     assert all(request.startswith(("file:", "data:")) for request in requests)
 
