@@ -95,11 +95,29 @@ def check(settings: Mapping[str, Any], metrics: Mapping[str, bool], *, on_cpu: b
     from transformers.integrations import get_reporting_integration_callbacks
 
     arguments = build(settings, Path("unused"), 0, epoch_steps=1, metrics=metrics, on_cpu=on_cpu)
+    _require_optimizer(arguments)
     try:
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
             tracker()
     except Exception as error:
         raise refusal(error) from error
+
+
+def _require_optimizer(arguments: Any) -> None:
+    """Raise HarnessError if the optimizer refuses its settings, on a parameter that stands for the model's."""
+    import torch
+    from transformers import Trainer
+
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    try:
+        kind, values = Trainer.get_optimizer_cls_and_kwargs(arguments, torch.nn.Linear(1, 1))
+        kind([parameter], **{name: value for name, value in values.items() if name not in _OF_MODELS})
+    except Exception as error:
+        raise refusal(error) from error
+
+
+_OF_MODELS = ("params", "model", "optimizer_dict")
+"""Arguments of an optimizer that transformers fills with the model or its parameters."""
 
 
 def refusal(error: Exception) -> HarnessError:

@@ -1,29 +1,82 @@
 """Checks before the first stage is trained, so that a mistake in the last one does not cost hours.
 
-Not here: mistakes that the recipe itself shows (`harness.training.recipe`).
+Not here: mistakes that the recipe itself shows (`harness.training.recipe`), and corpora (`harness.training.corpora`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from harness.checkpoints import placement
-from harness.training import arguments
+from harness.checkpoints import ancestry, placement
+from harness.checkpoints.adapters import merging
+from harness.checkpoints.located import Located
+from harness.training import arguments, determinism, methods
 from harness.training.family import Family, naming
 from harness.training.recipe import Stage
+from harness.training.sources import Source
 
 
 def require_settings(family: Family, order: Sequence[str], data: Path | None) -> None:
     """Raise HarnessError, before any stage is trained, if the settings of an unfinished one do not fit together."""
+    with determinism.preserved():
+        _require_settings(family, order, data)
+
+
+def _require_settings(family: Family, order: Sequence[str], data: Path | None) -> None:
     for name in order:
         stage = family.recipe.resolved(family.recipe.stages[name])
-        if stage.method == "merge" or family.finished(name) is not None:
+        with naming(f"stage {name}"):
+            if stage.start not in family.recipe.stages:
+                _require_start(family, stage)
+        if family.finished(name) is not None or stage.method == "merge":
             continue
         with naming(f"stage {name}"):
             metrics = arguments.metrics(stage.validation, _task_metrics(stage, data))
             on_cpu = placement.device(family.reference(stage).device).type == "cpu"
             arguments.check(stage.arguments, metrics, on_cpu=on_cpu)
+            _require_adapter(family, stage)
+
+
+def _require_start(family: Family, stage: Stage) -> None:
+    """Raise HarnessError if a stage cannot start from the checkpoint, not a stage, that it names."""
+    located = Source(family.reference(stage), stage).located
+    ancestry.require_same_base(located)
+    if stage.method == "merge":
+        merging.require_mergeable(located)
+
+
+def _require_adapter(family: Family, stage: Stage) -> None:
+    """Raise HarnessError if PEFT cannot put the stage's new adapter on a model of its base's shape."""
+    reference = family.available(stage)
+    located = Source(reference, stage, is_start=False).located
+    continues = located.adapter_config is not None or _continues(family, stage)
+    if stage.method in ("full", "merge") or continues or (model := _shape(located)) is None:
+        return
+    without_data = {"init_lora_weights", "prompt_tuning_init", "prompt_tuning_init_text"}
+    adapter = {name: value for name, value in stage.adapter.items() if name not in without_data}
+    methods.prepare(model, stage.model_copy(update={"adapter": adapter}))
+
+
+def _continues(family: Family, stage: Stage) -> bool:
+    """Return whether a stage continues the adapter of another stage."""
+    parent = family.recipe.stages.get(stage.start)
+    return parent is not None and parent.method == stage.method
+
+
+def _shape(located: Located) -> Any:
+    """Return a model without weights of the checkpoint's architecture; None if transformers builds none."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if located.layout is not None or located.reference.trust_remote_code:
+        return None
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(located.config)
+    except Exception:  # of an architecture that is read in another way; the training itself will say what is wrong
+        return None
 
 
 def _task_metrics(stage: Stage, data: Path | None) -> Mapping[str, bool]:

@@ -12,7 +12,8 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,11 @@ import numpy as np
 
 from harness.checkpoints.types import Tokenizer
 from harness.common import hashes, places, progress
+from harness.common.progress import Bar
 from harness.common.versions import installed
 from harness.data.rows import Notes
 from harness.errors import HarnessError
+from harness.tasks.own_files import file_tasks
 from harness.training import examples, mixture, packing, store
 from harness.training.batches import IGNORED, Rows
 from harness.training.dialogues import Writer
@@ -33,7 +36,9 @@ from harness.training.store import Counts, Store
 
 _EPOCHS = 3.0
 """TrainingArguments' own number of epochs."""
-_ENCODING = 1
+_STRIDE = 1_000
+"""Rows after which the progress of planning is shown."""
+_ENCODING = 2
 """The version of encoded corpora; raised when a change of code may encode the same row differently."""
 
 
@@ -130,28 +135,21 @@ def prepare(name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path, b
     cannot be read, or if nothing of it can be learned.
     """
     stage = recipe.stages[name]
-    encoded = {
-        corpus: _encoded(corpus, recipe.corpora[corpus], source, stage.max_length, folder)
-        for corpus in (*stage.names, *stage.validation)
-    }
+    encoded = encode(name, recipe, source, folder)
     stores = {corpus: Store(file) for corpus, (file, _) in encoded.items()}
-    for corpus, (_, counts) in encoded.items():
-        if not counts.kept:
-            raise HarnessError(
-                f"stage {name}: nothing of the corpus '{corpus}' can be learned: of {counts.rows:,} rows, "
-                + (f"{counts.invalid:,} are invalid ({'; '.join(counts.notes)}) and " if counts.invalid else "")
-                + f"{counts.unlearnable:,} have no learned token within max_length {stage.max_length:,}"
-            )
-    rows = Rows(
-        [stores[c] for c in stage.names], _rows(stage, stores, f"{recipe.seed} {name}", batch), is_packed=stage.packing
-    )
+    with progress.bar(f"planning {name}", None, unit="rows") as bar:
+        planned = _counted(_rows(stage, stores, f"{recipe.seed} {name}", batch), bar)
+        rows = Rows([stores[c] for c in stage.names], planned, is_packed=stage.packing)
     validation = {
         c: Rows([stores[c]], ([Place(0, i)] for i in range(len(stores[c]))), is_packed=False) for c in stage.validation
     }
     shares = _shares(stage, stores)
     total = sum(shares.values())
     described = [_described(c, recipe, encoded[c][1], shares[c] / total, rows, i) for i, c in enumerate(stage.names)]
-    measured = [_described(c, recipe, encoded[c][1], None, validation[c], 0) for c in stage.validation]
+    measured = [
+        _described(c, recipe, _with_shared(encoded[c][1], stores[c], [stores[n] for n in stage.names]), None, rows_, 0)
+        for c, rows_ in validation.items()
+    ]
     report = DataReport(
         corpora=described,
         validation=measured,
@@ -163,6 +161,59 @@ def prepare(name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path, b
         example=_pieces(rows, source.tokenizer),
     )
     return Prepared(rows, validation, report, {c: file for c, (file, _) in encoded.items()})
+
+
+def encode(name: str, recipe: Recipe, source: TokenizerOfStage, folder: Path) -> dict[str, tuple[Path, Counts]]:
+    """Encode the corpora of the stage `name` into `folder`; return the file of each, and what became of its rows.
+
+    Raises HarnessError as `prepare` does.
+    """
+    stage = recipe.stages[name]
+    _require_held_out(name, stage, recipe)
+    encoded = {
+        corpus: _encoded(corpus, recipe.corpora[corpus], source, stage.max_length, folder)
+        for corpus in (*stage.names, *stage.validation)
+    }
+    for corpus, (_, counts) in encoded.items():
+        if not counts.kept:
+            raise HarnessError(
+                f"stage {name}: nothing of the corpus '{corpus}' can be learned: of {counts.rows:,} rows, "
+                + (f"{counts.invalid:,} are invalid ({'; '.join(counts.notes)}) and " if counts.invalid else "")
+                + f"{counts.unlearnable:,} have no learned token within max_length {stage.max_length:,}"
+            )
+    return encoded
+
+
+def _require_held_out(name: str, stage: Stage, recipe: Recipe) -> None:
+    """Raise HarnessError if what measures the stage is what it learns."""
+    learned = {content_hash(recipe.corpora[c].file): c for c in stage.names}
+    for corpus in stage.validation:
+        if (same := learned.get(content_hash(recipe.corpora[corpus].file))) is not None:
+            raise HarnessError(
+                f"stage {name}: the corpus '{corpus}' that measures it has the same content as '{same}', from which it "
+                "learns: name rows that it does not learn"
+            )
+    for task in recipe.resolved(stage).evaluate:
+        file = Path(task.removeprefix(file_tasks.PREFIX))
+        if file.exists() and (same := learned.get(content_hash(file))) is not None:
+            raise HarnessError(
+                f"stage {name}: the task {task} has the same content as the corpus '{same}', from which the stage "
+                "learns: name questions that it does not learn"
+            )
+
+
+def _with_shared(counts: Counts, measured: Store, learned: Sequence[Store]) -> Counts:
+    """Return `counts` with a note on how many examples of a validation corpus are also learned."""
+
+    def digest(store: Store, place: int) -> bytes:
+        return hashlib.blake2b(store[place][0].tobytes(), digest_size=16).digest()
+
+    own = {digest(measured, place) for place in range(len(measured))}
+    shared = {key for store in learned for place in range(len(store)) if (key := digest(store, place)) in own}
+    if not shared:
+        return counts
+    note = f"{len(shared):,} of its {len(own):,} examples are also learned, so its loss flatters the stage"
+    return replace(counts, notes=[*counts.notes, note])
 
 
 def content_hash(path: Path) -> str:
@@ -200,8 +251,29 @@ def _encoded(name: str, corpus: Corpus, source: TokenizerOfStage, max_length: in
     with progress.bar(f"encoding {name}", None, unit="rows") as bar:
         refuses = corpus.invalid_rows == "refuse"
         read = examples.read(corpus.file, notes, refuses_invalid=refuses)
-        counts = store.write(file, read, writer, encoder, max_length, notes.all, bar, refuses_invalid=refuses)
+
+        def remarks() -> list[str]:
+            return [*notes.all(), *_remarks(corpus, writer, source.tokenizer)]
+
+        counts = store.write(file, read, writer, encoder, max_length, remarks, bar, refuses_invalid=refuses)
         return file, counts
+
+
+def _remarks(corpus: Corpus, writer: Writer, tokenizer: Tokenizer) -> list[str]:
+    """Return what a reader should know of how the examples of a corpus were written."""
+    remarks = []
+    if writer.uses_template and "strftime_now" in str(tokenizer.chat_template):
+        today = datetime.now(UTC).astimezone().date()
+        remarks.append(f"the chat template writes the date, here {today}: on another day, other tokens are learned")
+    if writer.joins_answers:
+        remarks.append(
+            "without a template, earlier answers are learned behind a line end, and asked for without one: learn: "
+            "last_answer leaves them out"
+        )
+    settings = [name for name in ("template", "learn", "system") if name in corpus.model_fields_set]
+    if settings and not writer.writes_dialogues:
+        remarks.append(f"{', '.join(settings)} {'have' if len(settings) > 1 else 'has'} no effect on documents")
+    return remarks
 
 
 def _shares(stage: Stage, stores: Mapping[str, Store]) -> dict[str, float]:
@@ -226,6 +298,14 @@ def _rows(stage: Stage, stores: Mapping[str, Store], seed: str, batch: int) -> I
         sized = (packing.Sized(place, int(by_number[place.corpus][place.row])) for place in order)
         rows = packing.rows(sized, stage.max_length)
     return itertools.islice(rows, steps * batch) if steps > 0 else rows
+
+
+def _counted(rows: Iterator[Sequence[Place]], bar: Bar) -> Iterator[Sequence[Place]]:
+    """Yield `rows`, and advance the bar with them."""
+    for number, row in enumerate(rows, 1):
+        if number % _STRIDE == 0:
+            bar.advance(_STRIDE)
+        yield row
 
 
 def _described(name: str, recipe: Recipe, counts: Counts, share: float | None, rows: Rows, number: int) -> CorpusReport:

@@ -60,6 +60,14 @@ class Writer:
         `system` is the system prompt of conversations that have none.
         """
         self._form, self._learned, self._tokenizer, self._system = form, learned, tokenizer, system
+        self.uses_template = False
+        """Whether any example was written by the tokenizer's own chat template so far."""
+        self._written_systems: set[str] = set()
+        """System prompts that the chat template is known to write."""
+        self.joins_answers = False
+        """Whether an earlier answer was learned that no template separates from what is around it, so far."""
+        self.writes_dialogues = False
+        """Whether any example was more than a document so far."""
 
     def form(self, example: Example) -> Format:
         """Return the format in which `example` is written. Raises HarnessError if it is not known."""
@@ -79,6 +87,8 @@ class Writer:
         form = self._written_form(self.form(example))
         if isinstance(example, Passage):
             return [Segment(example.text, is_learned=True)]
+        self.writes_dialogues = True
+        self.uses_template |= form == "tokenizer"
         if isinstance(example, Completion) and form == "none" and not self._system:
             segments = [Segment(example.prompt + example.delimiter, False), Segment(example.text, True)]
             return self._as_learned(segments)
@@ -123,6 +133,7 @@ class Writer:
             exchanges = conversation.exchanges
         except ValueError as error:
             raise UnrenderableError(str(error)) from error
+        self.joins_answers |= form == "none" and len(exchanges) > 1 and self._learned == "answers"
         segments: list[Segment] = []
         prompts = _FORMATS[form](conversation, exchanges)
         if is_for_messages:
@@ -139,6 +150,7 @@ class Writer:
         answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
         learned = answers if self._learned == "answers" else answers[-1:]
         try:
+            self._require_system(conversation)
             if self._learned == "everything":
                 text = templates.render(self._tokenizer, turns, add_generation_prompt=False)
                 return [Segment(text[: _end(text, (0, len(text)), [turns[-1]["content"]])], is_learned=True)]
@@ -148,12 +160,30 @@ class Writer:
         except templates.TemplateRenderingError as error:
             raise UnrenderableError(f"the chat template cannot be rendered: {error}") from error
 
+    def _require_system(self, conversation: Conversation) -> None:
+        """Raise UnrenderableError if the chat template leaves out the system prompt."""
+        content = conversation.system.strip()
+        if not content or content in self._written_systems or _generation(self._tokenizer) is not None:
+            return  # a ChatGLM's own template writes what it takes, and guards marks in it
+        text = templates.render(self._tokenizer, conversation.turns, add_generation_prompt=False)
+        if content[-_TAIL:].casefold() not in text.casefold():
+            raise UnrenderableError(
+                "the chat template does not write the system prompt: remove the prompt, or set another template"
+            )
+        self._written_systems.add(content)
+
     def _by_marks(self, turns: Sequence[Turn], answers: Sequence[int], *, has_others: bool) -> list[Segment]:
         """Return the text of `turns` with what the template marks in the answers at the places `answers` as learned.
 
         `has_others` is whether earlier answers are not learned.
         """
         text, spans = templates.render_marked(self._tokenizer, turns)
+        first = next(place for place, turn in enumerate(turns) if turn["role"] == "assistant")
+        question = templates.render(self._tokenizer, turns[:first], add_generation_prompt=True)
+        if text.startswith(question) and any(start < end <= len(question) for start, end in spans):
+            raise UnrenderableError(
+                "the chat template marks text before the first answer as generated: set another template"
+            )
         if has_others:
             prompt = templates.render(self._tokenizer, turns[: answers[0]], add_generation_prompt=True)
             behind = [(start, end) for start, end in spans if end > len(prompt)]

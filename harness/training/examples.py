@@ -11,10 +11,12 @@ Not here: how a conversation becomes text (`harness.training.dialogues`), and to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.common import places
 from harness.data import rows
 from harness.data.rows import Notes, Row
 from harness.errors import HarnessError
@@ -22,6 +24,10 @@ from harness.tasks.own_files import layouts, question_files, texts
 from harness.tasks.own_files.layouts import Document, Turn
 
 _TEXT = "text"
+_TURN_KEYS = ("from", "value", "role", "content")
+"""The keys of a turn that are read."""
+_LEARNED_KEYS = ("weight", "loss", "train")
+"""Keys of a turn with which other trainers say whether it is learned."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def read(path: Path, notes: Notes, *, refuses_invalid: bool = True) -> Iterator[
     if not rows.is_supported(path):
         kinds = ", ".join((*rows.READERS, ".txt"))
         raise HarnessError(f"the corpus {path} cannot be read: supported are {kinds}, and folders of documents")
-    names = list(dict.fromkeys(name for row in rows.read(path) for name in row.names()))
+    names, unread_keys = _columns(path)
     if not names:
         raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")
     layout = _layout(path, names)
@@ -132,13 +138,48 @@ def read(path: Path, notes: Notes, *, refuses_invalid: bool = True) -> Iterator[
     columns = (*layout.columns, _TEXT) if layout is not None else texts.COLUMNS
     if unread := [name for name in names if name not in columns]:
         notes.sentences.append(f"columns not read: {', '.join(unread)}")
+    if unread_keys:
+        counted = ", ".join(f"{key} (in {count:,})" for key, count in unread_keys.items())
+        notes.sentences.append(f"keys of turns not read: {counted}")
     for row in rows.read(path, notes):
         try:
+            _require_learned(row)
             yield Located(row.where, _passage(row) if layout is None else _of_row(row, layout))
         except HarnessError as error:
             if refuses_invalid:
                 raise HarnessError(f"{error}, or set invalid_rows: drop for this corpus") from error
             yield Located(row.where, Invalid(str(error)))
+
+
+def _columns(path: Path) -> tuple[list[str], dict[str, int]]:
+    """Return the columns of a file that hold anything, and how many turns have each key that is not read."""
+    names: dict[str, None] = {}
+    keys: Counter[str] = Counter()
+    for row in rows.read(path):
+        names |= dict.fromkeys(row.names())
+        for turn in _turns(row):
+            ignored = [key for key, value in turn.items() if key not in (*_TURN_KEYS, *_LEARNED_KEYS) and value]
+            keys.update(map(str, ignored))
+    return list(names), dict(keys)
+
+
+def _turns(row: Row) -> Iterator[Mapping[object, object]]:
+    """Yield the turns of a row that holds a conversation."""
+    for column in layouts.CONVERSATIONS:
+        listed = row.get(column)
+        if isinstance(listed, list):
+            yield from (turn for turn in listed if isinstance(turn, Mapping))
+
+
+def _require_learned(row: Row) -> None:
+    """Raise HarnessError if a turn says that it is not to be learned, which no setting of a corpus expresses."""
+    for turn in _turns(row):
+        for key in _LEARNED_KEYS:
+            if key in turn and not turn[key]:
+                raise row.error(
+                    f"a turn has '{key}': {turn[key]}, so it is not to be learned, and answers are learned by place: "
+                    "remove the mark and set learn: last_answer, or remove what follows the answers to learn"
+                )
 
 
 def _layout(path: Path, names: list[str]) -> layouts.Layout | None:
@@ -182,12 +223,37 @@ def _passage(row: Row) -> Passage:
 
 
 def _documents(path: Path, notes: Notes) -> Iterator[Located]:
+    if path.is_dir():
+        _require_documents(file for file in places.files_below(path) if rows.is_supported(file))
     is_empty = True
     for document in texts.iterate(path, notes):
         is_empty = False
         yield Located(document.where, Passage(document.text))
     if is_empty:
         raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")
+
+
+def _require_documents(files: Iterable[Path]) -> None:
+    """Raise HarnessError if a file of rows holds anything besides documents, since a folder is read for those only."""
+    for file in files:
+        if file.suffix.lower() not in texts.SUPPORTED:
+            continue
+        names, _ = _columns(file)
+        others = [name for name in names if name not in texts.COLUMNS]
+        answers = names and _layout(file, names) is not None
+        if answers or (others and _has_layout(file, others)):
+            raise HarnessError(
+                f"{file} has the columns {', '.join(names)}, and of a folder only documents are read: name the file "
+                "itself as a corpus"
+            )
+
+
+def _has_layout(file: Path, names: list[str]) -> bool:
+    try:
+        layouts.recognise(file, names)
+    except HarnessError:
+        return False
+    return True
 
 
 def _questions(path: Path, notes: Notes) -> Iterator[Located]:

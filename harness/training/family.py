@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints.reference import CheckpointReference, parse
-from harness.common import hashes
 from harness.errors import HarnessError
 from harness.tasks.own_files import file_tasks
 from harness.training import corpora, lineage
@@ -52,9 +51,14 @@ class Family:
 
     def available(self, stage: Stage) -> CheckpointReference:
         """Return the reference of the nearest ancestor of `stage` that exists, whose tokenizer is the stage's, too."""
-        while stage.start in self.recipe.stages and not (self.folder(stage.start) / lineage.RECORD).is_file():
+        while stage.start in self.recipe.stages and not self._exists(stage.start):
             stage = self.recipe.stages[stage.start]
         return self.reference(stage)
+
+    def _exists(self, name: str) -> bool:
+        """Return whether the folder of a stage has a whole checkpoint, of whatever recipe."""
+        record = lineage.read(self.folder(name))
+        return record is not None and not self.is_damaged(name, record)
 
     def key(self, name: str) -> str:
         """Return the digest of everything that decides the weights of the stage `name`."""
@@ -100,18 +104,23 @@ class Family:
 
     def _identity(self, name: str) -> str:
         """Return the key of the stage `name` and, once it is trained, the digest of its weights."""
-        files = [*sorted(self.folder(name).glob("*.safetensors")), *sorted(self.folder(name).glob("*.bin"))]
-        weights = hashlib.sha256("".join(map(hashes.sha256, files)).encode()).hexdigest()
-        return f"{self.key(name)} {weights[:16]}" if files else self.key(name)
+        weights = lineage.weights_digest(self.folder(name))
+        return f"{self.key(name)} {weights[:16]}" if weights else self.key(name)
 
     def forget_keys(self) -> None:
         """Compute keys anew, after a stage was trained."""
         self.keys.clear()
 
     def finished(self, name: str) -> Lineage | None:
-        """Return the record of the stage `name` if it is finished and what the recipe says now."""
+        """Return the record of the stage `name` if it is finished, whole, and what the recipe says now."""
         record = lineage.read(self.folder(name))
-        return record if record is not None and record.key == self.key(name) else None
+        is_current = record is not None and record.key == self.key(name) and not self.is_damaged(name, record)
+        return record if is_current else None
+
+    def is_damaged(self, name: str, record: Lineage) -> bool:
+        """Return whether the weights of the finished stage `name` are missing, or others than its training saved."""
+        weights = lineage.weights_digest(self.folder(name))
+        return weights != record.weights if record.weights else not weights
 
     def stale(self, name: str) -> tuple[str, ...]:
         """Return the finished stages in the folder that descend from another training of the stage `name`."""

@@ -7,13 +7,15 @@ Not here: comparing the record with a base (`harness.checkpoints.ancestry`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import ancestry
+from harness.common import hashes
 from harness.common.versions import ANSWERING, installed
 
 RECORD = ancestry.RECORD
@@ -69,6 +71,8 @@ class Lineage:
     """Step after which an interrupted training was continued; 0 if it was not interrupted."""
     processes: int = 1
     """Processes that trained together, each with a batch of its own."""
+    weights: str = ""
+    """Digest of the weights that were saved (`weights_digest`); empty in records of earlier versions."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that decide what is learned."""
 
@@ -85,8 +89,15 @@ def versions() -> dict[str, str]:
     return installed((*ANSWERING, "accelerate"))
 
 
+def weights_digest(folder: Path) -> str:
+    """Return the digest of the weight files in the folder of a checkpoint; empty if it has none. Raises OSError."""
+    files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.bin"))]
+    return hashlib.sha256("".join(map(hashes.sha256, files)).encode()).hexdigest() if files else ""
+
+
 def write(lineage: Lineage, folder: Path) -> None:
-    """Write the record of a stage into its folder. Raises OSError."""
+    """Write the record of a stage, and the digest of its weights, into its folder. Raises OSError."""
+    lineage = replace(lineage, weights=weights_digest(folder))
     (folder / RECORD).write_text(json.dumps(asdict(lineage), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

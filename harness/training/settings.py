@@ -69,6 +69,18 @@ OURS = {
     "liger_kernel_config": _UNTRIED,
 }
 """Arguments of transformers that cannot be set, and why."""
+OURS_OF_PEFT = {
+    "layer_replication": "the checkpoint would not have its base's layers",
+}
+"""Settings of PEFT's configurations that cannot be set, and why."""
+_INITIAL_WEIGHTS = {
+    "pissa_niter_": "it changes the base by a random method, each time another one when the adapter is loaded: write "
+    "pissa, which is exact",
+    "corda": "it needs a preparation of its own, by PEFT's preprocess_corda",
+    "loftq": "it changes the base's weights, which the checkpoint does not hold",
+    "lora_ga": "it needs a preparation of its own, by PEFT's preprocess_loraga",
+}
+"""Beginnings of `init_lora_weights` that give an adapter which does not answer as it was trained, and why."""
 _HUB = ("push_to_hub", "hub_")
 ADAPTERS = {
     "lora": ("LoraConfig", "LoRA"),
@@ -80,6 +92,7 @@ ADAPTERS = {
 _PEFT_OURS = (
     *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
     *("inference_mode", "runtime_config"),
+    *OURS_OF_PEFT,
 )
 
 
@@ -118,8 +131,8 @@ def checked(values: Mapping[str, Any], method: str, own: typing.Collection[str])
 
 
 def _unknown(name: str, method: str, known: set[str]) -> str:
-    if name in OURS:
-        return f"'{name}' cannot be set: {OURS[name]}"
+    if reason := OURS.get(name) or OURS_OF_PEFT.get(name):
+        return f"'{name}' cannot be set: {reason}"
     if name.startswith(_HUB):
         return f"'{name}' cannot be set: a training reaches no network"
     if name in OTHER_NAMES:
@@ -174,7 +187,11 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
-    if kind is Any or (name == "init_lora_weights" and str(value).startswith("pissa_niter_")):
+    if name == "init_lora_weights":
+        for beginning, reason in _INITIAL_WEIGHTS.items():
+            if str(value).startswith(beginning):
+                raise SettingError(name, f"'{name}' cannot be {value!r}: {reason}")
+    if kind is Any:
         return value
     choices = [choice.value for part in typing.get_args(kind) if _is_enumeration(part) for choice in part]
     if choices and isinstance(value, str) and value not in choices:

@@ -75,6 +75,8 @@ class Planned(NamedTuple):
     is_finished: bool
     report: DataReport | None
     """What it learns from; None for a merge."""
+    conflict: str = ""
+    """Why a training would be refused without `replace`; empty if it would not be."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,12 @@ def train(
     family = Family(recipe, output)
     with processes.connected():
         processes.first(lambda: _begin(family, order, data))
-        for name in order:
+        for place, name in enumerate(order):
             run = _Run(family, name, events, data, replace=replace)
             with ExitStack() as stack:
                 processes.first(partial(stack.enter_context, locks.locked(*run.lock)))
+                if place == 0:
+                    processes.first(partial(_encode, family, order))
                 yield run.trained()
         processes.first(family.remove_unused)
 
@@ -124,6 +128,13 @@ def _begin(family: Family, order: Sequence[str], data: Path | None) -> None:
     except OSError as error:
         advice = places.advice(error, "name another folder")
         raise HarnessError(f"cannot write checkpoints to {output} ({error.strerror}): {advice}") from error
+
+
+def _encode(family: Family, names: Sequence[str]) -> None:
+    """Encode the corpora of all unfinished stages, so that what is wrong with the last shows before the first trains."""
+    for name in names:
+        if family.recipe.stages[name].method != "merge" and family.finished(name) is None:
+            _Run(family, name, Events(), None, replace=True).encode()
 
 
 def plan(
@@ -140,7 +151,8 @@ def plan(
         stage = recipe.stages[name]
         run = _Run(family, name, Events(), None, replace=True)
         finished = run.finished() is not None
-        yield Planned(name, stage, finished, None if stage.method == "merge" else run.prepared().report)
+        report = None if stage.method == "merge" else run.prepared().report
+        yield Planned(name, stage, finished, report, run.conflict())
 
 
 class _Run:
@@ -163,8 +175,22 @@ class _Run:
 
     def prepared(self) -> Prepared:
         """Return the stage's rows, encoded with the tokenizer of the nearest ancestor that exists."""
+        return self._prepared(self._available())
+
+    def encode(self) -> None:
+        """Encode the stage's corpora, so that what is wrong with them shows before any stage is trained."""
+        source = self._available()
+        with naming(f"stage {self._name}"):
+            stage = self._stage.model_copy(update={"max_length": source.max_length})
+            recipe = self._recipe.model_copy(update={"stages": {**self._recipe.stages, self._name: stage}})
+            encoded = corpora.encode(self._name, recipe, source.encoding(), self._family.output / ENCODED)
+        self._family.used |= {file for file, _ in encoded.values()}
+
+    def _available(self) -> Source:
+        """Return the nearest checkpoint that exists of those from which the stage descends."""
         reference = self._family.available(self._stage)
-        return self._prepared(Source(reference, self._stage, is_start=reference == self._family.reference(self._stage)))
+        with naming(f"stage {self._name}"):
+            return Source(reference, self._stage, is_start=reference == self._family.reference(self._stage))
 
     def trained(self) -> Trained:
         """Return the stage, trained now unless it was finished before."""
@@ -197,11 +223,24 @@ class _Run:
             raise HarnessError(
                 f"{folder} holds something other than this stage: rename the stage, or choose another --output"
             )
-        if not self._replace and (folder / DONE).is_file():
-            raise HarnessError(
-                f"{folder} was trained from something else than stage {self._name} is now ({self._changes()}): pass "
-                "--replace to train it anew, or choose another --output"
+        if not self._replace and (conflict := self.conflict()):
+            raise HarnessError(conflict)
+
+    def conflict(self) -> str:
+        """Return why a finished stage in the folder would be overwritten; empty if there is none, or it is current."""
+        folder = self._folder
+        if not (folder / DONE).is_file() or self.finished() is not None:
+            return ""
+        record = lineage.read(folder)
+        if record is not None and record.key == self._family.key(self._name):
+            return (
+                f"the weights in {folder} are missing, or not those that its training saved: restore them, or pass "
+                "--replace to train it anew"
             )
+        return (
+            f"{folder} was trained from something else than stage {self._name} is now ({self._changes()}): pass "
+            "--replace to train it anew, or choose another --output"
+        )
 
     def _changes(self) -> str:
         """Return how the finished stage in the folder differs from the recipe's."""
@@ -249,7 +288,8 @@ class _Run:
         return record
 
     def _prepared(self, source: Source) -> Prepared:
-        stage = self._stage.model_copy(update={"max_length": source.max_length})
+        with naming(f"stage {self._name}"):
+            stage = self._stage.model_copy(update={"max_length": source.max_length})
         recipe = self._recipe.model_copy(update={"stages": {**self._recipe.stages, self._name: stage}})
         batch = loop.batch(stage.arguments)
         batches = int(stage.arguments.get("gradient_accumulation_steps", 1)) * processes.count()

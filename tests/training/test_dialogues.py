@@ -309,3 +309,25 @@ def test_spans_of_marks_are_those_that_transformers_finds():
 def test_marks_are_recognised_however_they_are_written(template, marks):
     WORDS.chat_template = template
     assert templates.marks_answers(WORDS) == marks
+
+
+WITHOUT_SYSTEM = CHATML.replace("for m in messages", "for m in messages if m.role != 'system'")
+
+
+@pytest.mark.parametrize("where", ["row", "corpus"])
+def test_a_template_that_leaves_out_the_system_prompt_is_refused(where: str) -> None:
+    assert WITHOUT_SYSTEM != CHATML
+    row, system = (ASKED, "") if where == "row" else (ONE, "Answer briefly.")
+    with pytest.raises(UnrenderableError, match="does not write the system prompt"):
+        segments(row, "tokenizer", template=WITHOUT_SYSTEM, system=system)
+    assert "«" in shown(ONE, "tokenizer", template=WITHOUT_SYSTEM)
+    assert "«" in shown(row, "tokenizer", template=CHATML, system=system)
+
+
+def test_a_template_that_marks_questions_as_generated_is_refused() -> None:
+    everything = (
+        "{% for m in messages %}{% generation %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endgeneration %}{% endfor %}"
+    )
+    for row in (ONE, TWO):
+        with pytest.raises(UnrenderableError, match="marks text before the first answer as generated"):
+            segments(row, "tokenizer", template=everything)

@@ -206,3 +206,42 @@ def test_answers_of_each_layout_are_those_of_its_rows(tmp_path):
                 assert [answer for _, answer in example.exchanges] == list(answers)
             else:
                 assert [example.text] == list(answers)
+
+
+MESSAGES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"loss": False}, {"train": False}])
+def test_a_turn_that_is_not_to_be_learned_is_refused(mark: dict[str, Any], tmp_path: Path) -> None:
+    turns = [MESSAGES[0], {**MESSAGES[1], **mark}, *MESSAGES]
+    with pytest.raises(HarnessError, match=rf"line 1.* a turn has '{next(iter(mark))}': .*set learn: last_answer"):
+        read(written(tmp_path, {"messages": turns}))
+    (dropped,) = read(written(tmp_path, {"messages": turns}), refuses_invalid=False)
+    assert isinstance(dropped, Invalid)
+    learned = [MESSAGES[0], {**MESSAGES[1], **dict.fromkeys(mark, 1)}]
+    assert read(written(tmp_path, {"messages": learned})) == [conversation("q", "a")]
+
+
+def test_what_turns_hold_besides_their_text_is_counted(tmp_path: Path) -> None:
+    turns = [{**MESSAGES[0], "name": ""}, {**MESSAGES[1], "tool_calls": [{"id": 1}], "reasoning_content": "hmm"}]
+    notes = Notes()
+    read(written(tmp_path, {"messages": turns}, {"messages": [*turns, *turns]}), notes)
+    assert notes.all() == ["keys of turns not read: tool_calls (in 3), reasoning_content (in 3)"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"content": "类型#裙", "summary": "红裙"},
+        {"text": "t", "prompt": "p", "completion": "c"},
+        {"text": "t", "messages": MESSAGES},
+        {"instruction": "i", "output": "o", "text": "t"},
+    ],
+)
+def test_a_folder_with_answers_in_it_is_refused(row: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    written(folder, {"text": "a document"}, name="a.jsonl")
+    written(folder, row, name="b.jsonl")
+    with pytest.raises(HarnessError, match=r"b\.jsonl has the columns .*: name the file itself as a corpus"):
+        read(folder)

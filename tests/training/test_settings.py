@@ -116,7 +116,13 @@ def test_what_changes_the_loss_or_the_model_is_refused(name):
     assert f"'{name}' cannot be set: " in message(name)
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("value", ["pissa_niter_4", "pissa_niter_16", "loftq", "corda", "lora_ga"])
+def test_initial_weights_whose_adapter_is_not_what_was_trained_are_refused(value):
+    with pytest.raises(settings.SettingError, match=f"'init_lora_weights' cannot be '{value}': .{{20}}"):
+        settings.checked({"init_lora_weights": value}, "lora", recipe.OWN)
+
+
+@pytest.mark.parametrize("name", [*OURS, *settings.OURS_OF_PEFT])
 def test_every_refusal_has_a_reason(name):
     assert re.fullmatch(rf"'{name}' cannot be set: [a-z].{{10,}}[^.]", message(name))
 
@@ -129,6 +135,7 @@ def test_peft_s_own_configurations_are_the_settings_of_adapters():
         assert refused <= {
             *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
             *("inference_mode", "runtime_config"),
+            *settings.OURS_OF_PEFT,
         }
     assert settings.adapter_types("full") == {}
 
@@ -171,7 +178,7 @@ def test_another_name_is_no_setting_itself(name):
         ("r", 4, 4),
         ("target_modules", ["a", "b"], ["a", "b"]),
         ("target_modules", "all-linear", "all-linear"),
-        ("init_lora_weights", "pissa_niter_4", "pissa_niter_4"),
+        ("init_lora_weights", "pissa", "pissa"),
         ("init_lora_weights", False, False),
         ("rank_pattern", {"q_proj": 8}, {"q_proj": 8}),
     ],

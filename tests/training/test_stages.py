@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.checkpoints.loading import Loader, locate
 from harness.checkpoints.reference import parse
 from harness.demo import model
 from harness.errors import HarnessError
-from harness.training import corpora, methods, recipe, stages
+from harness.training import corpora, lineage, methods, recipe, stages
 from harness.training.family import Family
 from harness.training.sources import Source
 
@@ -272,10 +273,31 @@ def test_a_parent_with_other_weights_makes_its_children_stale(own):
     tensors = load_file(file)
     tensors["model.norm.weight"] += 0.5
     save_file(tensors, file, metadata={"format": "pt"})
+    lineage.write(lineage.read(file.parent), file.parent)  # as its own training there would
     with pytest.raises(HarnessError, match=r"lora was trained from something else .*it starts from, full"):
         list(stages.train(plan, own / "out"))
     again = list(stages.train(plan, own / "out", replace=True))
     assert [stage.reused for stage in again] == [True, False, False]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "changed"])
+def test_damaged_weights_are_named_and_trained_anew_if_the_user_says_so(own, damage):
+    plan = recipe.load(own / "recipe.yaml")
+    list(stages.train(plan, own / "out"))
+    file = own / "out" / "full" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    file.unlink()
+    if damage != "deleted":
+        content[-1] ^= 1
+        file.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    expected = r"the weights in .*full are missing, or not those that its training saved: restore them"
+    with pytest.raises(HarnessError, match=expected):
+        list(stages.train(plan, own / "out"))
+    planned = {stage.name: stage for stage in stages.plan(plan, own / "out", ["full"])}
+    assert not planned["full"].is_finished
+    assert re.search(expected, planned["full"].conflict)
+    again = list(stages.train(plan, own / "out", replace=True))
+    assert not again[0].reused
 
 
 def test_what_reads_a_corpus_otherwise_trains_anew(own):

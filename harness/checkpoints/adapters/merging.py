@@ -51,7 +51,7 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise HarnessError(f"{output} is not empty: name a new folder with --output")
     located = loading.locate(replace(reference, dtype="float32"))
-    _require_mergeable(located)
+    require_mergeable(located)
     dtype = loading.locate(replace(reference, dtype=reference.dtype or "auto")).dtype
     checkpoint = loading.load(located)
     rows = checkpoint.model.get_input_embeddings().weight.shape[0]
@@ -71,7 +71,8 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
     return Merged(output, files.bytes_on_disk(files.weight_files(output)), dtype, difference, rounding)
 
 
-def _require_mergeable(located: Located) -> None:
+def require_mergeable(located: Located) -> None:
+    """Raise HarnessError if `located` has no adapter, or one that cannot be merged."""
     adapter = located.adapter_config
     if adapter is None:
         raise HarnessError(f"{located.base} has no adapter to merge: name one, as {located.base},adapter=FOLDER")
@@ -100,7 +101,7 @@ def _merged(checkpoint: Checkpoint) -> Model:
     adapter = checkpoint.located.adapter
     try:
         model = checkpoint.model.merge_and_unload(safe_merge=True)
-    except (AttributeError, NotImplementedError, ValueError, TypeError) as error:
+    except (AttributeError, NotImplementedError, ValueError, TypeError, RuntimeError) as error:
         kind, reason = checkpoint.located.kind, files.reason(error)
         raise HarnessError(f"{adapter} cannot be merged: peft merges no such {kind} adapter ({reason})") from error
     ends = (model.get_input_embeddings(), model.get_output_embeddings())

@@ -53,6 +53,8 @@ def print_plan(planned: Planned) -> None:
     """Print what a stage would learn from."""
     out = console.create()
     state = "finished" if planned.is_finished else "to be trained"
+    if planned.conflict:
+        out.print(Text(f"note: {planned.conflict}"), soft_wrap=True)
     start = public_paths.reduced(planned.stage.start)
     if planned.report is None:
         out.print(Text(f"{planned.name}: a merge of {start}, {state}"))

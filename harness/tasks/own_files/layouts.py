@@ -25,7 +25,8 @@ _ANSWERS = ("answer", "answers", "answerkey", "reference", "target", "label", "g
 _CONTEXTS = ("context", "passage")
 _PROMPTS = ("prompt", "input")
 _COMPLETIONS = ("completion", "response", "output", "target", "answer")
-_CONVERSATIONS = ("conversations", "messages")
+CONVERSATIONS = ("conversations", "messages")
+"""Columns that hold the turns of a conversation."""
 _ARTICLES = "laws"
 SUPPORTED = (
     "question + answer, question + choices (or A, B, C, D) + answer, instruction + output, query + response, "
@@ -74,7 +75,7 @@ def recognise(file: Path, names: Sequence[str]) -> Layout:
     def first(*candidates: str) -> str:
         return next((name for name in candidates if name in names), "")
 
-    if conversation := first(*_CONVERSATIONS):
+    if conversation := first(*CONVERSATIONS):
         return Layout((conversation, *_present(names, "system")), lambda row: _conversation(row, conversation))
     choice_columns = choices.columns(names)
     context = _present(names, first(*_CONTEXTS))

@@ -118,3 +118,5 @@ def _parquet(file: Path, notes: Notes) -> Iterator[Text]:
 
 
 _READERS: dict[str, Callable[[Path, Notes], Iterator[Text]]] = {".txt": _txt, ".jsonl": _rows, ".parquet": _parquet}
+SUPPORTED = tuple(_READERS)
+"""The suffixes of files that hold texts."""
