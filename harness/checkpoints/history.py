@@ -78,6 +78,8 @@ class History(_Strict):
     evaluations: Annotated[list[dict[Text, float]], Field(max_length=100_000)] = []
     """Validation losses (`eval_loss`, `eval_<corpus>_loss`) and scores on tasks (`eval_<metric>`), by `step`."""
     best: Best | None = None
+    quantize: Text | None = None
+    """The quantisation of the weights on which an adapter was trained, as in a checkpoint reference."""
     versions: Annotated[dict[Text, Text], Field(max_length=100)]
     """Versions of the packages that decide what was learned."""
 
@@ -112,7 +114,7 @@ def facts(history: History) -> dict[str, str]:
     lines = {
         "stage": f"{history.name} of the recipe {history.recipe[:12]}, seed {history.seed:,}",
         "started from": f"{history.parent}, fingerprint {history.parent_fingerprint[:12]}",
-        "training": training,
+        "training": training + (f", on {history.quantize} weights" if history.quantize else ""),
         "learned from": "; ".join(corpora),
         "trained with": ", ".join(f"{name} {version}" for name, version in history.versions.items()),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.checkpoints import ancestry, files, identity, origin
+from harness.checkpoints import ancestry, files, history, identity, origin
 from harness.checkpoints.chatglm import remarks as chatglm
 from harness.checkpoints.located import Located
 from harness.common import hashes
@@ -13,6 +13,12 @@ from harness.common import hashes
 def on_files(located: Located, sha256: identity.Sha256 = hashes.sha256) -> list[str]:
     """Return one sentence for each remark on the files of `located`; `sha256` hashes files."""
     sentences = ancestry.remarks(located, sha256)
+    trained = history.of(located) if located.adapter is not None else None
+    if trained is not None and trained.quantize and located.quantization is None:
+        sentences.append(
+            f"the adapter was trained on {trained.quantize} weights, and is put on others here: "
+            f"quantize={trained.quantize} gives the same"
+        )
     stated = located.adapter_config.base if located.adapter_config else None
     if located.adapter is not None and ancestry.is_known(located, sha256):
         stated = None  # the record counts, whatever the base is called

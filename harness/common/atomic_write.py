@@ -85,6 +85,13 @@ def hidden_folder(target: Path, tag: str | None = None) -> Iterator[Path]:
             shutil.rmtree(hidden, ignore_errors=True)
 
 
+def restore(target: Path, tag: str) -> None:
+    """Move back the folder `target` that a process killed under the fixed `tag` had moved aside to replace it."""
+    aside = _aside(_hidden_path(target, tag))
+    if aside.is_dir() and not target.exists():
+        aside.rename(target)
+
+
 def remove_tagged(target: Path, tag: str) -> None:
     """Remove what a killed process left of the folder `target` under the fixed `tag`."""
     hidden = _hidden_path(target, tag)

@@ -105,7 +105,7 @@ def _training_info(located: Located, *, keep_paths: bool) -> TrainingInfo | None
     trained = history.of(located)
     if trained is None:
         return None
-    facts = trained.model_dump(exclude={"name", "settings", "parent", "versions", "evaluations"})
+    facts = trained.model_dump(exclude={"name", "settings", "parent", "versions", "evaluations", "quantize"})
     parent = trained.parent if keep_paths else public_reference(trained.parent)
     evaluations = [
         {name: number if math.isfinite(number) else None for name, number in evaluation.items()}

@@ -143,6 +143,8 @@ def _with_metric(settings: Mapping[str, Any], metrics: Mapping[str, bool]) -> Ma
     name = settings.get("metric_for_best_model")
     choices = ", ".join(list(metrics)[:6])
     if name is None:
+        if settings.get("save_strategy") == "best":
+            raise HarnessError(f"save_strategy: best needs a metric_for_best_model: set it to one of {choices}")
         if settings.get("load_best_model_at_end") and "loss" not in metrics:
             raise HarnessError(f"load_best_model_at_end needs a metric_for_best_model: set it to one of {choices}")
         return settings

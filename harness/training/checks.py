@@ -12,6 +12,7 @@ from typing import Any
 from harness.checkpoints import ancestry, placement
 from harness.checkpoints.adapters import merging
 from harness.checkpoints.located import Located
+from harness.errors import HarnessError
 from harness.training import arguments, determinism, methods
 from harness.training.family import Family, naming
 from harness.training.recipe import Stage
@@ -28,8 +29,8 @@ def _require_settings(family: Family, order: Sequence[str], data: Path | None) -
     for name in order:
         stage = family.recipe.resolved(family.recipe.stages[name])
         with naming(f"stage {name}"):
-            if stage.start not in family.recipe.stages:
-                _require_start(family, stage)
+            if stage.parent is None:
+                _require_start(family, name, stage)
         if family.finished(name) is not None or stage.method == "merge":
             continue
         with naming(f"stage {name}"):
@@ -39,9 +40,17 @@ def _require_settings(family: Family, order: Sequence[str], data: Path | None) -
             _require_adapter(family, stage)
 
 
-def _require_start(family: Family, stage: Stage) -> None:
+def _require_start(family: Family, name: str, stage: Stage) -> None:
     """Raise HarnessError if a stage cannot start from the checkpoint, not a stage, that it names."""
-    located = Source(family.reference(stage), stage).located
+    reference = family.reference(stage)
+    place = Path(reference.path).resolve()
+    others = family.recipe.stages.keys() - {name}
+    if place.parent == family.output.resolve() and place.name in others:
+        raise HarnessError(
+            f"it starts from {reference.path}, the folder of the stage '{place.name}': write from: {place.name}, so "
+            "that this stage is trained first"
+        )
+    located = Source(reference, stage).located
     ancestry.require_same_base(located)
     if stage.method == "merge":
         merging.require_mergeable(located)
@@ -61,8 +70,7 @@ def _require_adapter(family: Family, stage: Stage) -> None:
 
 def _continues(family: Family, stage: Stage) -> bool:
     """Return whether a stage continues the adapter of another stage."""
-    parent = family.recipe.stages.get(stage.start)
-    return parent is not None and parent.method == stage.method
+    return stage.parent is not None and family.recipe.stages[stage.parent].method == stage.method
 
 
 def _shape(located: Located) -> Any:

@@ -25,7 +25,7 @@ from harness.common.progress import Bar
 from harness.common.versions import installed
 from harness.data.rows import Notes
 from harness.errors import HarnessError
-from harness.tasks.own_files import file_tasks
+from harness.tasks.own_files import file_tasks, texts
 from harness.training import examples, mixture, packing, store
 from harness.training.batches import IGNORED, Rows
 from harness.training.dialogues import Writer
@@ -217,7 +217,7 @@ def _with_shared(counts: Counts, measured: Store, learned: Sequence[Store]) -> C
 
 
 def content_hash(path: Path) -> str:
-    """Return the hash of a file's content; for a folder, that of the names and contents of the files below it.
+    """Return the hash of a file's content; for a folder, that of the names and contents of the documents below it.
 
     Raises HarnessError if there is nothing at `path`.
     """
@@ -225,7 +225,8 @@ def content_hash(path: Path) -> str:
         raise HarnessError(f"there is no corpus {path}: correct the recipe's path")
     if not path.is_dir():
         return hashes.sha256(path)
-    names = {str(file.relative_to(path)): hashes.sha256(file) for file in places.files_below(path)}
+    read = [file for file in places.files_below(path) if file.suffix.lower() in texts.SUPPORTED]
+    names = {str(file.relative_to(path)): hashes.sha256(file) for file in read}
     return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
 
 

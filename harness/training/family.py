@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness.tasks.own_files import file_tasks
 from harness.training import corpora, lineage
 from harness.training.lineage import Lineage
 from harness.training.recipe import FILES, Recipe, Stage
-from harness.training.sources import Source, folder_reference
+from harness.training.sources import Source
 
 PROGRESS, ENCODED = "training", ".encoded"
 """`.STAGE.training` holds the states of an unfinished stage, `.encoded` the encoded corpora."""
@@ -46,13 +47,22 @@ class Family:
         return self.output / f".{name}.{PROGRESS}"
 
     def reference(self, stage: Stage) -> CheckpointReference:
-        """Return the reference of the checkpoint that `stage` starts from."""
-        return folder_reference(self.folder(stage.start)) if stage.start in self.recipe.stages else parse(stage.start)
+        """Return the reference of the checkpoint that `stage` starts from.
+
+        A stage that continues an adapter starts from the weights, quantised or not, on which the adapter was trained.
+        """
+        reference = parse(stage.start)
+        if stage.parent is None:
+            return reference
+        parent = self.recipe.stages[stage.parent]
+        if reference.quantize is None and parent.method == stage.method and stage.method != "full":
+            reference = replace(reference, quantize=self.reference(parent).quantize)
+        return replace(reference, path=str(self.folder(stage.parent)))
 
     def available(self, stage: Stage) -> CheckpointReference:
         """Return the reference of the nearest ancestor of `stage` that exists, whose tokenizer is the stage's, too."""
-        while stage.start in self.recipe.stages and not self._exists(stage.start):
-            stage = self.recipe.stages[stage.start]
+        while stage.parent is not None and not self._exists(stage.parent):
+            stage = self.recipe.stages[stage.parent]
         return self.reference(stage)
 
     def _exists(self, name: str) -> bool:
@@ -98,14 +108,14 @@ class Family:
         It covers what a stage was made from and, once it is trained, its weights: another training of the same stage,
         on another machine or by another version, may have other weights. Other checkpoints have their fingerprint.
         """
-        if stage.start in self.recipe.stages:
-            return self._identity(stage.start)
+        if stage.parent is not None:
+            return self._identity(stage.parent)
         return Source(self.reference(stage), stage).fingerprint()
 
     def _identity(self, name: str) -> str:
         """Return the key of the stage `name` and, once it is trained, the digest of its weights."""
-        weights = lineage.weights_digest(self.folder(name))
-        return f"{self.key(name)} {weights[:16]}" if weights else self.key(name)
+        content = lineage.content_digest(self.folder(name), with_tokenizer=True)
+        return f"{self.key(name)} {content[:16]}" if content else self.key(name)
 
     def forget_keys(self) -> None:
         """Compute keys anew, after a stage was trained."""
@@ -118,9 +128,9 @@ class Family:
         return record if is_current else None
 
     def is_damaged(self, name: str, record: Lineage) -> bool:
-        """Return whether the weights of the finished stage `name` are missing, or others than its training saved."""
-        weights = lineage.weights_digest(self.folder(name))
-        return weights != record.weights if record.weights else not weights
+        """Return whether weights or settings of the finished stage `name` are not those that its training saved."""
+        content = lineage.content_digest(self.folder(name))
+        return content != record.content if record.content else not content
 
     def stale(self, name: str) -> tuple[str, ...]:
         """Return the finished stages in the folder that descend from another training of the stage `name`."""
@@ -142,7 +152,7 @@ class Family:
 
 def settings_of(stage: Stage) -> dict[str, Any]:
     """Return the settings of `stage` that decide its weights, as JSON."""
-    content = stage.model_dump(exclude={"start"})
+    content = stage.model_dump(exclude={"start", "parent"})
     content["arguments"] = {k: v for k, v in stage.arguments.items() if k not in _WITHOUT_EFFECT}
     content["evaluate"] = [re.sub(r"^(\w+:)?/.*/", r"\1", name) for name in stage.evaluate]  # the place does not count
     return dict(json.loads(json.dumps(content, default=str)))

@@ -71,8 +71,10 @@ class Lineage:
     """Step after which an interrupted training was continued; 0 if it was not interrupted."""
     processes: int = 1
     """Processes that trained together, each with a batch of its own."""
-    weights: str = ""
-    """Digest of the weights that were saved (`weights_digest`); empty in records of earlier versions."""
+    quantize: str | None = None
+    """The quantisation of the weights on which an adapter was trained, as in a checkpoint reference."""
+    content: str = ""
+    """Digest of the weights and settings that were saved (`content_digest`); empty in records of earlier versions."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that decide what is learned."""
 
@@ -89,15 +91,23 @@ def versions() -> dict[str, str]:
     return installed((*ANSWERING, "accelerate"))
 
 
-def weights_digest(folder: Path) -> str:
-    """Return the digest of the weight files in the folder of a checkpoint; empty if it has none. Raises OSError."""
-    files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.bin"))]
-    return hashlib.sha256("".join(map(hashes.sha256, files)).encode()).hexdigest() if files else ""
+def content_digest(folder: Path, *, with_tokenizer: bool = False) -> str:
+    """Return the digest of a checkpoint's weights and configurations; empty if it has no weights. Raises OSError."""
+    patterns = (*_WEIGHTS, *_CONFIGURATIONS, *(_TOKENIZERS if with_tokenizer else ()))
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    if not any(file.match(pattern) for file in files for pattern in _WEIGHTS):
+        return ""
+    return hashlib.sha256("".join(f"{file.name} {hashes.sha256(file)}\n" for file in files).encode()).hexdigest()
+
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_CONFIGURATIONS = ("config.json", "adapter_config.json")
+_TOKENIZERS = ("tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "chat_template*")
 
 
 def write(lineage: Lineage, folder: Path) -> None:
-    """Write the record of a stage, and the digest of its weights, into its folder. Raises OSError."""
-    lineage = replace(lineage, weights=weights_digest(folder))
+    """Write the record of a stage, and the digest of what it saved, into its folder. Raises OSError."""
+    lineage = replace(lineage, content=content_digest(folder))
     (folder / RECORD).write_text(json.dumps(asdict(lineage), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness.checkpoints.reference import parse
+from harness.checkpoints.reference import CheckpointReference, parse
 from harness.common import paths, safe_load, validation
 from harness.common.limits import Limit
 from harness.errors import HarnessError, did_you_mean
@@ -92,6 +92,10 @@ class Stage(BaseModel):
     """Arguments of transformers' TrainingArguments."""
     adapter: dict[str, Any] = {}
     """Settings of the method's PEFT configuration."""
+    parent: str | None = None
+    """The stage that it starts from; None for a checkpoint that no stage of the recipe trains."""
+    options: str = ""
+    """What `from` says besides the name of that stage: `quantize=int4`."""
 
     @field_validator("validation", "evaluate", "evaluate_metric", mode="before")
     @classmethod
@@ -144,21 +148,14 @@ class Recipe(BaseModel):
     def order(self, names: Sequence[str] = (), until: str | None = None) -> list[str]:
         """Return the stages called `names` (default: all) and all stages they start from, in the order of training.
 
-        With `until`, the stages after that one in this order are left out. Raises HarnessError if a name is not a
-        stage.
+        The order is the recipe's, except that a stage comes after the one that it starts from. With `until`, the stages
+        after that one in this order are left out. Raises HarnessError if a name is not a stage.
         """
         for name in (*names, *([until] if until is not None else [])):
             if name not in self.stages:
                 raise HarnessError(f"the recipe has no stage '{name}'{did_you_mean(name, self.stages)}")
-        needed: dict[str, None] = {}
-        waiting = list(names or self.stages)
-        while waiting:
-            name = waiting.pop()
-            needed[name] = None
-            if (start := self.stages[name].start) in self.stages and start not in needed:
-                waiting.append(start)
-        in_file = list(self.stages)
-        order = sorted(needed, key=lambda name: (len(self.ancestors(name)), in_file.index(name)))
+        in_file = (name for name in self.stages if not names or name in names)
+        order = list(dict.fromkeys(stage for name in in_file for stage in (*self.ancestors(name)[::-1], name)))
         if until is None:
             return order
         if until not in order:
@@ -192,8 +189,8 @@ class Recipe(BaseModel):
     def ancestors(self, name: str) -> list[str]:
         """Return the stages from which the stage `name` descends, the nearest first."""
         result: list[str] = []
-        while (name := self.stages[name].start) in self.stages:
-            result.append(name)
+        while (parent := self.stages[name].parent) is not None:
+            result.append(name := parent)
         return result
 
 
@@ -282,11 +279,13 @@ class _Reader:
         stages: dict[str, Any] = {}
         for name, stage in recipe.stages.items():
             self._check_corpora(name, stage, recipe)
-            self._check_method(name, stage, recipe)
-            start = stage.start if stage.start in recipe.stages else self._reference(name, stage, recipe)
-            stages[name] = stage.model_copy(update={"start": start})
+            reference = self._reference(name, stage, recipe)
+            parent = reference.path if reference.path in recipe.stages else None
+            options = str(reference).removeprefix(reference.path).removeprefix(",") if parent else ""
+            stages[name] = stage.model_copy(update={"start": str(reference), "parent": parent, "options": options})
+            self._check_method(name, stages[name], recipe)
         try:
-            TopologicalSorter({name: {stage.start} for name, stage in recipe.stages.items()}).prepare()
+            TopologicalSorter({name: {stage.parent} for name, stage in stages.items()}).prepare()
         except CycleError as error:
             self._fail(("stages",), f"stages start from one another in a circle: {' → '.join(error.args[1])}")
         folder = self._file.parent
@@ -324,20 +323,22 @@ class _Reader:
                 ("stages", name, "packing"),
                 f"only the first of packed examples would see what method: {stage.method} learns; remove it",
             )
-        if stage.start not in recipe.stages:
+        if stage.parent is None:
             return
-        parent = recipe.stages[stage.start].method
+        if "adapter=" in stage.options:
+            self._fail(("stages", name, "from"), "a stage has its own adapter; remove adapter=")
+        parent = recipe.stages[stage.parent].method
         is_adapter = parent in settings.ADAPTERS
         if stage.method == "merge" and parent != "lora":
-            self._fail(("stages", name, "from"), f"'{stage.start}' has method: {parent}, which cannot be merged")
+            self._fail(("stages", name, "from"), f"'{stage.parent}' has method: {parent}, which cannot be merged")
         if is_adapter and stage.method not in ("merge", parent):
             self._fail(
                 ("stages", name, "from"),
-                f"'{stage.start}' is an adapter: continue it with method: {parent}, or merge it first by a stage "
-                f"{{from: {stage.start}, method: merge}}",
+                f"'{stage.parent}' is an adapter: continue it with method: {parent}, or merge it first by a stage "
+                f"{{from: {stage.parent}, method: merge}}",
             )
 
-    def _reference(self, name: str, stage: Stage, recipe: Recipe) -> str:
+    def _reference(self, name: str, stage: Stage, recipe: Recipe) -> CheckpointReference:
         """Return the stage's checkpoint reference with paths resolved against the recipe's folder."""
         try:
             reference = parse(stage.start)
@@ -345,14 +346,17 @@ class _Reader:
             self._fail(("stages", name, "from"), str(error))
 
         def resolved(path: str) -> str:
+            if path in recipe.stages:
+                return path
             place = self._file.parent / Path(path).expanduser()
             return str(place.resolve()) if place.exists() else path
 
         absolute = reference.with_paths(resolved)
-        if absolute.path == reference.path and "/" not in stage.start and did_you_mean(stage.start, recipe.stages):
+        is_known = absolute.path != reference.path or absolute.path in recipe.stages
+        if not is_known and "/" not in stage.start and did_you_mean(stage.start, recipe.stages):
             hint = did_you_mean(stage.start, recipe.stages)
             self._fail(("stages", name, "from"), f"'{stage.start}' is neither a stage nor a folder{hint}")
-        return str(absolute)
+        return absolute
 
 
 def _applies(name: str, method: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import ancestry, configs, contents, files, identity, loading, probe, weights
@@ -180,8 +179,3 @@ def _continued_prompt(base: Model, adapter: AdapterConfig) -> Model:
     weight = model.prompt_encoder["default"].embedding.weight
     weight.data.copy_(tensors[prompt_learning.KEY])
     return model
-
-
-def folder_reference(folder: Path) -> CheckpointReference:
-    """Return the reference of a stage's folder."""
-    return CheckpointReference(str(folder))

@@ -13,13 +13,12 @@ Not here: the loop (`harness.training.loop`), and evaluating the checkpoints.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,10 +40,12 @@ from harness.training import (
     states,
 )
 from harness.training.corpora import CorpusReport, DataReport, Prepared
+from harness.training.existing import Existing
 from harness.training.family import ENCODED, Family, naming, settings_of
 from harness.training.fitting import Data, DivergedError, Fitted
 from harness.training.lineage import Lineage
 from harness.training.recipe import Recipe, Stage
+from harness.training.settings import ADAPTERS
 from harness.training.sources import Source, fingerprint
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Planned(NamedTuple):
     """What it learns from; None for a merge."""
     conflict: str = ""
     """Why a training would be refused without `replace`; empty if it would not be."""
+    resumes_at: int = 0
+    """The step after which an interrupted training would be continued; 0 if it was not interrupted."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _begin(family: Family, order: Sequence[str], data: Path | None) -> None:
 
 
 def _encode(family: Family, names: Sequence[str]) -> None:
-    """Encode the corpora of all unfinished stages, so that what is wrong with the last shows before the first trains."""
+    """Encode the corpora of all unfinished stages, so that faults of the last show before the first is trained."""
     for name in names:
         if family.recipe.stages[name].method != "merge" and family.finished(name) is None:
             _Run(family, name, Events(), None, replace=True).encode()
@@ -152,7 +155,8 @@ def plan(
         run = _Run(family, name, Events(), None, replace=True)
         finished = run.finished() is not None
         report = None if stage.method == "merge" else run.prepared().report
-        yield Planned(name, stage, finished, report, run.conflict())
+        existing = Existing(family, name)
+        yield Planned(name, stage, finished, report, existing.conflict(), 0 if finished else existing.resumes_at())
 
 
 class _Run:
@@ -163,6 +167,7 @@ class _Run:
         self._data = data
         self._recipe, self._stage = family.recipe, family.recipe.stages[name]
         self._folder, self._progress = family.folder(name), family.progress(name)
+        self._existing = Existing(family, name)
 
     @property
     def lock(self) -> tuple[Path, str]:
@@ -201,76 +206,34 @@ class _Run:
 
     def _known(self) -> Trained | None:
         """Return the stage if it is finished; None after making sure that it can be trained."""
+        atomic_write.restore(self._folder, saving.NEW)
         if (record := self.finished()) is not None:
             return self._done(record, is_reused=True)
         atomic_write.remove_tagged(self._folder, saving.NEW)
-        self._require_free()
+        self._existing.require_free(replace=self._replace)
         return None
 
     def _done(self, record: Lineage, *, is_reused: bool) -> Trained:
-        shutil.rmtree(self._progress, ignore_errors=True)
-        if not is_reused:
+        if is_reused:
+            self._existing.remove_progress(record.key)
+        else:
+            shutil.rmtree(self._progress, ignore_errors=True)
             self._family.forget_keys()
         return Trained(self._name, self._folder, self._stage, record, is_reused, self._family.stale(self._name))
 
-    def _require_free(self) -> None:
-        """Raise HarnessError if training would overwrite another stage, foreign files, or what it starts from."""
-        folder, start = self._folder, self._family.reference(self._stage)
-        is_foreign = (
-            folder.exists() and not (folder / DONE).is_file() and (not folder.is_dir() or any(folder.iterdir()))
-        )
-        if is_foreign or folder.resolve() == Path(start.path).resolve():
-            raise HarnessError(
-                f"{folder} holds something other than this stage: rename the stage, or choose another --output"
-            )
-        if not self._replace and (conflict := self.conflict()):
-            raise HarnessError(conflict)
-
-    def conflict(self) -> str:
-        """Return why a finished stage in the folder would be overwritten; empty if there is none, or it is current."""
-        folder = self._folder
-        if not (folder / DONE).is_file() or self.finished() is not None:
-            return ""
-        record = lineage.read(folder)
-        if record is not None and record.key == self._family.key(self._name):
-            return (
-                f"the weights in {folder} are missing, or not those that its training saved: restore them, or pass "
-                "--replace to train it anew"
-            )
-        return (
-            f"{folder} was trained from something else than stage {self._name} is now ({self._changes()}): pass "
-            "--replace to train it anew, or choose another --output"
-        )
-
-    def _changes(self) -> str:
-        """Return how the finished stage in the folder differs from the recipe's."""
-        record = lineage.read(self._folder)
-        if record is None:
-            return "its record is of another version, or damaged"
-        changes = lineage.differences(record.settings, settings_of(self._stage))
-        if record.seed != self._recipe.seed:
-            changes.append(f"seed: {record.seed} → {self._recipe.seed}")
-        before = {entry["name"]: entry["sha256"] for entry in (*record.corpora, *record.validation)}
-        for corpus in (*self._stage.names, *self._stage.validation):
-            if corpus in before and before[corpus] != corpora.content_hash(self._recipe.corpora[corpus].file):
-                changes.append(f"the content of corpus {corpus}")
-        if record.parent_key != self._family.parent_key(self._stage):
-            changes.append(f"the checkpoint it starts from, {self._stage.start}")
-        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        others = "the recipe's threads, how a corpus is read, or a file of its tasks"
-        return ", ".join(changes[:3]) + more if changes else others
-
     def _record(self, **values: Any) -> Lineage:
-        stage = self._stage
+        """Return a record of the stage, and of the checkpoint that it starts from as that is now."""
+        stage, reference = self._stage, self._family.reference(self._stage)
         return Lineage(
             key=self._family.key(self._name),
             name=self._name,
             recipe=self._recipe.sha256,
             settings=settings_of(stage),
             seed=self._recipe.seed,
-            parent=stage.start if stage.start in self._recipe.stages else _public(stage.start),
+            parent=stage.parent or _public(stage.start),
             parent_key=self._family.parent_key(stage),
-            parent_fingerprint=fingerprint(self._family.reference(stage)),
+            parent_fingerprint=fingerprint(reference),
+            quantize=reference.quantize if stage.method in ADAPTERS else None,
             versions=lineage.versions(),
             **values,
         )
@@ -282,8 +245,9 @@ class _Run:
             places.writing(self._folder, "choose another --output"),
             atomic_write.folder(self._folder, tag=saving.NEW, replace=True) as hidden,
         ):
+            record = self._record(base=None, base_fingerprint=None)
             merging.merge(self._family.reference(self._stage), hidden)
-            record = self._record(base=None, base_fingerprint=None, seconds=time.perf_counter() - clock)
+            record = replace(record, seconds=time.perf_counter() - clock)
             lineage.write(record, hidden)
         return record
 
@@ -303,17 +267,24 @@ class _Run:
         """Train the stage, and write its folder."""
         clock = time.perf_counter()
         stage, name = self._stage, self._name
-        processes.first(self._require_same_progress)
+        processes.first(partial(self._existing.require_same_progress, replace=self._replace))
         with naming(f"stage {name}"):
             source = processes.in_turn(lambda: Source(self._family.reference(stage), stage))
             tasks = self._tasks(source)
+            adapter = stage.method != "full"
+            origin = processes.first(
+                lambda: self._record(
+                    base=saving.relative(source, self._folder) if adapter else None,
+                    base_fingerprint=source.base_fingerprint if adapter else None,
+                )
+            )
         prepared = processes.in_turn(lambda: self._prepared(source))
         self._events.data(name, prepared.report)
         with determinism.random_state(self._recipe.seed), determinism.threads(self._recipe.threads):
             with progress.bar(f"loading {stage.start}", None, unit="weights") as bar, naming(f"stage {name}"):
                 model = source.model(bar)
             fitted = self._fit(model, source, prepared, tasks)
-        return processes.first(lambda: self._saved(model, source, prepared.report, fitted, clock))
+        return processes.first(lambda: self._saved(origin, model, source, prepared.report, fitted, clock))
 
     def _tasks(self, source: Source) -> TaskScores | None:
         if not self._stage.evaluate:
@@ -322,12 +293,15 @@ class _Run:
 
         return TaskScores(source, self._recipe.resolved(self._stage), self._data)
 
-    def _saved(self, model: Any, source: Source, report: DataReport, fitted: Fitted, clock: float) -> Lineage:
-        """Write the folder of the stage, whose training began at `clock`, and return its record."""
-        adapter = self._stage.method != "full"
-        record = self._record(
-            base=saving.relative(source, self._folder) if adapter else None,
-            base_fingerprint=source.base_fingerprint if adapter else None,
+    def _saved(
+        self, origin: Lineage, model: Any, source: Source, report: DataReport, fitted: Fitted, clock: float
+    ) -> Lineage:
+        """Write the folder of the stage, whose training began at `clock`, and return its record.
+
+        `origin` is the record of what the stage started from, as that was when it was loaded.
+        """
+        record = replace(
+            origin,
             corpora=[_described(corpus, self._recipe) for corpus in report.corpora],
             validation=[_described(corpus, self._recipe) for corpus in report.validation],
             steps=len(fitted.losses),
@@ -395,30 +369,6 @@ class _Run:
             "learning_rate, or raise warmup_steps"
         )
 
-    def _require_same_progress(self) -> None:
-        """Raise HarnessError if an interrupted training in the stage's hidden folder is one of other settings."""
-        file = self._progress / "stage.json"
-        shared: dict[str, Any] = {f"version of {name}": value for name, value in lineage.versions().items()}
-        shared |= {"seed": self._recipe.seed, "threads": self._recipe.threads, "processes": processes.count()}
-        settings: dict[str, Any] = {**settings_of(self._stage), **shared}
-        key = self._family.key(self._name)
-        if self._progress.is_dir() and states.newest(self._progress) is not None:
-            before = _json(file)
-            changes = lineage.differences(before.get("settings") or {}, settings)
-            if before.get("key") != key and not changes:
-                changes = ["its data, or the checkpoint it starts from"]
-            if not changes:
-                return
-            if not self._replace:
-                raise HarnessError(
-                    f"stage {self._name} was interrupted with other settings ({', '.join(changes[:3])}): restore them "
-                    "to continue it, or pass --replace to start it anew"
-                )
-        shutil.rmtree(self._progress, ignore_errors=True)
-        with places.writing(self._progress, "choose another --output"):
-            self._progress.mkdir(parents=True)
-            file.write_text(json.dumps({"key": key, "settings": settings}, default=str), encoding="utf-8")
-
 
 def _public(reference: str) -> str:
     """Return a checkpoint reference without the folders of this machine."""
@@ -428,11 +378,3 @@ def _public(reference: str) -> str:
 def _described(report: CorpusReport, recipe: Recipe) -> dict[str, Any]:
     """Return what the record keeps of a corpus: no path of this machine."""
     return {**asdict(report), "file": recipe.stated[report.name], "epochs": report.epochs}
-
-
-def _json(file: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from harness.backends.encoding import BATCH
-from harness.common import atomic_write, places, safe_load
+from harness.common import atomic_write, hashes, places, safe_load
 from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
 from harness.training.dialogues import Segment, UnrenderableError, Writer
@@ -81,8 +81,8 @@ class Counts:
     """Rows by the format in which they were written."""
     notes: list[str] = field(default_factory=list)
     """What reading the file left out or decided."""
-    size: int = 0
-    """Bytes of the file of encoded examples."""
+    sha256: str = ""
+    """Hash of the file of encoded examples."""
 
 
 def write(
@@ -108,7 +108,7 @@ def write(
     with places.writing(file, "choose another --output"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with (
-            atomic_write.file(file, tag="new") as hidden,
+            atomic_write.file(file) as hidden,
             pa.OSFile(os.fsencode(hidden), "wb") as sink,
             pa.ipc.new_file(sink, schema) as out,
         ):
@@ -122,8 +122,8 @@ def write(
                 columns = [pa.array(value, column.type) for value, column in zip(values, schema, strict=True)]
                 out.write_batch(pa.record_batch(columns, schema=schema))
                 bar.advance(len(batch))
-        counts = replace(shortener.counts, notes=[*notes(), *shortener.notes], size=file.stat().st_size)
-        with atomic_write.file(_counts_of(file), tag="new") as hidden:
+        counts = replace(shortener.counts, notes=[*notes(), *shortener.notes], sha256=hashes.sha256(file))
+        with atomic_write.file(_counts_of(file)) as hidden:
             hidden.write_text(json.dumps(asdict(counts), ensure_ascii=False), encoding="utf-8")
     return counts
 
@@ -137,7 +137,7 @@ def counts_of(file: Path) -> Counts | None:
         counts = TypeAdapter(Counts).validate_json(
             content, strict=True
         )  # strictly, a mapping of Python is no dataclass
-        return counts if file.stat().st_size == counts.size else None
+        return counts if hashes.sha256(file) == counts.sha256 else None
     except (OSError, ValueError):
         return None
 

@@ -276,8 +276,10 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     def _save_rng_state(self, output_dir: str) -> None:
         """Save the random states of all processes, and the losses, before transformers' record completes the state."""
         super()._save_rng_state(output_dir)
+        processes.wait()
         if processes.is_first():
             Path(output_dir, states.LOSSES).write_text(json.dumps(self.fitted.losses), encoding="utf-8")
+            states.seal(Path(output_dir))
         processes.wait()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Model | None = None) -> None:

@@ -188,7 +188,7 @@ def test_a_training_that_was_killed_after_its_last_state_is_not_repeated(tmp_pat
     assert all(first.equal(second) for first, second in zip(*map(_tensors, (whole, again)), strict=True))
 
 
-@pytest.mark.parametrize("file", [states.STATE, states.LOSSES])
+@pytest.mark.parametrize("file", [states.STATE, states.LOSSES, states.SUMS])
 @pytest.mark.parametrize("content", [None, "", '{"epoch": 0.5, "log'])
 def test_half_written_states_are_ignored(file, content, tmp_path):
     fit(small.model(), tmp_path, {"save_steps": 4, "save_total_limit": 5})
@@ -197,6 +197,23 @@ def test_half_written_states_are_ignored(file, content, tmp_path):
     newest.unlink() if content is None else newest.write_text(content)
     assert states.newest(tmp_path) == tmp_path / "checkpoint-8"
     assert not (tmp_path / "checkpoint-10").exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "half", "one bit"])
+@pytest.mark.parametrize("file", [states.LEARNED, "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_no_training_is_continued_from_a_damaged_state(file, damage, tmp_path):
+    fit(small.model(), tmp_path, {"save_steps": 4, "save_total_limit": 5})
+    damaged = tmp_path / "checkpoint-10" / file
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.unlink()
+    if damage != "missing":
+        damaged.write_bytes({"empty": b"", "half": content[: len(content) // 2], "one bit": content}[damage])
+    kind = "missing" if damage == "missing" else "damaged"
+    with pytest.raises(HarnessError, match=rf"checkpoint-10/{file} is {kind}, .*remove the folder .*checkpoint-10"):
+        fit(small.model(), tmp_path, {})
+    shutil.rmtree(damaged.parent)
+    assert fit(small.model(), tmp_path, {}).resumed_at == 8
 
 
 def test_intervals_may_change_while_a_training_is_interrupted(tmp_path, monkeypatch):

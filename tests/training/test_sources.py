@@ -57,7 +57,8 @@ def test_adapters_learn_on_quantised_weights_and_load_on_them(base, tmp_path, na
     checkpoint = Loader().load(locate(parse(f"{stage.folder},{key}")))
     assert checkpoint.adapter_effect > 0
     assert checkpoint.notes == []
-    assert Loader().load(locate(parse(str(stage.folder)))).notes == []  # on the weights before their rounding, too
+    (note,) = Loader().load(locate(parse(str(stage.folder)))).notes  # on the weights before their rounding
+    assert note.startswith(f"the adapter was trained on {key.removeprefix('quantize=')} weights, and is put on others")
 
 
 @pytest.mark.parametrize("key", ["quantize=int8", "quantize=int4", "quantize=fp4"])

@@ -22,7 +22,7 @@ SHOWN = 600
 def stage_line(trained: Trained) -> str:
     """Return one line on a stage: its name, origin, method, size, loss, and time, or "kept" if not trained now."""
     stage, record = trained.stage, trained.lineage
-    line = f"{trained.name:10} from {Path(stage.start).name:10} "
+    line = f"{trained.name:10} from {stage.parent or Path(stage.start).name:10} "
     if stage.method == "merge":
         line += "merged into plain weights"
     else:
@@ -53,6 +53,8 @@ def print_plan(planned: Planned) -> None:
     """Print what a stage would learn from."""
     out = console.create()
     state = "finished" if planned.is_finished else "to be trained"
+    if planned.resumes_at:
+        state = f"to be continued after step {planned.resumes_at:,}"
     if planned.conflict:
         out.print(Text(f"note: {planned.conflict}"), soft_wrap=True)
     start = public_paths.reduced(planned.stage.start)
