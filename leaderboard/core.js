@@ -116,7 +116,7 @@ harness.core = (() => {
   /** Return a number with `digits` decimals, rounded to even where it lies in the middle, as Python does. */
   function fixed(number, digits) {
     const scaled = number * 10 ** digits;
-    const isMiddle = Math.abs(scaled % 1) === 0.5 && scaled / 10 ** digits === number;
+    const isMiddle = Number.isInteger(number * 2 ** (digits + 1)) && Math.abs(scaled % 1) === 0.5; // exactly
     const rounded = isMiddle ? (2 * Math.round(scaled / 2)) / 10 ** digits : number;
     const [whole, rest] = Math.abs(rounded).toFixed(digits).split(".");
     const text = whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest === undefined ? "" : `.${rest}`);

@@ -106,10 +106,10 @@ harness.overview = (() => {
     if (now.get("complete") === "1") rows = rows.filter((row) => items.every((item) => cellOf(item, row)?.v !== undefined && comparable(cellOf(item, row))));
     const [key, direction] = (now.get("sort") ?? "").split(" ");
     const item = items.find((entry) => keyOf(entry) === key);
-    if (key === "name") rows.sort((a, b) => board.checkpoints[a].label.localeCompare(board.checkpoints[b].label, undefined, { numeric: true }));
-    if (COSTS[key]) rows.sort(by((row) => board.checkpoints[row].cost[key]));
-    if (item) rows.sort(by((row) => cellOf(item, row)?.v, higherFirst(item) ? -1 : 1));
-    if (direction === "back") rows.reverse();
+    const sign = direction === "back" ? -1 : 1;
+    if (key === "name") rows.sort((a, b) => sign * board.checkpoints[a].label.localeCompare(board.checkpoints[b].label, undefined, { numeric: true }));
+    if (COSTS[key]) rows.sort(by((row) => board.checkpoints[row].cost[key], sign));
+    if (item) rows.sort(by((row) => cellOf(item, row)?.v, higherFirst(item) ? -sign : sign));
     return rows;
   }
 

@@ -207,9 +207,9 @@ class _Run:
     def _known(self) -> Trained | None:
         """Return the stage if it is finished; None after making sure that it can be trained."""
         atomic_write.restore(self._folder, saving.NEW)
+        atomic_write.remove_tagged(self._folder, saving.NEW)
         if (record := self.finished()) is not None:
             return self._done(record, is_reused=True)
-        atomic_write.remove_tagged(self._folder, saving.NEW)
         self._existing.require_free(replace=self._replace)
         return None
 

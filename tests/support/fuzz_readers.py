@@ -51,6 +51,7 @@ from harness.common import console, paths, patterns, safe_load, terminal, unpack
 from harness.data import rows, sources, text_files
 from harness.data.rows import Notes
 from harness.engine.decoding import families, settings, stopping, thinking
+from harness.leaderboard import lineage as lineage_of_sites
 from harness.recorded import ratings, recordings, references
 from harness.recorded.files import file_groups
 from harness.reports import baselines, calibration, public_paths, report, sums
@@ -466,6 +467,7 @@ SETTINGS_FILES = Group(
     documents(_POLICY, _RECIPE, _CALIBRATION, _MANIFEST, _TASK) | damaged([_POLICY_TEXT, _TASK_TEXT, _RECIPE_TEXT]),
     {
         "verdicts.policy.read": _of_file("policy.yaml", policy.read),
+        "leaderboard.lineage.read": _of_file("lineage.yaml", lineage_of_sites.read),
         "training.recipe.load": _of_file("recipe.yaml", recipe.load),
         "reports.calibration.read": _of_file("calibration.json", calibration.read),
         "reports.report.read": _in_folder("manifest.json", report.read),
