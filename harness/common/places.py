@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from harness.common.failures import ends_a_run
 from harness.errors import HarnessError, PlaceError, StorageError
@@ -173,3 +173,28 @@ def files_below(folder: Path) -> list[Path]:
     Raises PlaceError if a folder may not be read.
     """
     return sorted(Path(root, name) for root, _, names in walk(folder) for name in names)
+
+
+class Visible(NamedTuple):
+    """What is below a folder, without what is hidden."""
+
+    files: list[Path]
+    """Files, and links even if to nowhere, in order of the paths."""
+    hidden: str
+    """What was left out: `2 hidden files and 1 hidden folder`; empty if nothing was."""
+
+
+def visible_below(folder: Path) -> Visible:
+    """Return the files below `folder` as `files_below` does, without those whose name or folder begins with a dot.
+
+    Editors, notebooks, version control and macOS (`._name`) leave such files there. Hidden folders are not entered.
+    """
+    files, counts = [], [0, 0]
+    for root, folders, names in walk(folder):
+        visible = [name for name in folders if not name.startswith(".")]
+        counts[1] += len(folders) - len(visible)
+        folders[:] = visible
+        counts[0] += sum(name.startswith(".") for name in names)
+        files += [Path(root, name) for name in names if not name.startswith(".")]
+    parts = [f"{n:,} hidden {kind}{'s' * (n > 1)}" for n, kind in zip(counts, ("file", "folder"), strict=True) if n]
+    return Visible(sorted(files), " and ".join(parts))

@@ -217,7 +217,7 @@ def _with_shared(counts: Counts, measured: Store, learned: Sequence[Store]) -> C
 
 
 def content_hash(path: Path) -> str:
-    """Return the hash of a file's content; for a folder, that of the names and contents of the documents below it.
+    """Return the hash of a file's content; for a folder, that of the names and contents of its visible documents.
 
     Raises HarnessError if there is nothing at `path`.
     """
@@ -225,7 +225,7 @@ def content_hash(path: Path) -> str:
         raise HarnessError(f"there is no corpus {path}: correct the recipe's path")
     if not path.is_dir():
         return hashes.sha256(path)
-    read = [file for file in places.files_below(path) if file.suffix.lower() in texts.SUPPORTED]
+    read = [file for file in places.visible_below(path).files if file.suffix.lower() in texts.SUPPORTED]
     names = {str(file.relative_to(path)): hashes.sha256(file) for file in read}
     return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
 

@@ -86,7 +86,7 @@ class Writer:
         """Return the text of `example` in parts. Raises UnrenderableError if the format cannot write it."""
         form = self._written_form(self.form(example))
         if isinstance(example, Passage):
-            return [Segment(example.text, is_learned=True)]
+            return [Segment(example.text, is_learned=bool(example.text.strip()))]
         self.writes_dialogues = True
         self.uses_template |= form == "tokenizer"
         if isinstance(example, Completion) and form == "none" and not self._system:

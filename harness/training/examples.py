@@ -227,7 +227,7 @@ def _documents(path: Path, notes: Notes) -> Iterator[Located]:
         _require_documents(file for file in places.files_below(path) if rows.is_supported(file))
     is_empty = True
     for document in texts.iterate(path, notes):
-        is_empty = False
+        is_empty &= not document.text
         yield Located(document.where, Passage(document.text))
     if is_empty:
         raise HarnessError(f"the corpus {path} is empty: there is nothing to learn from")

@@ -74,7 +74,9 @@ class Counts:
     joined: int = 0
     """Rows whose input follows the instruction, because the format has no place of its own for it."""
     merged: int = 0
-    """Examples in which a token holds the end of a prompt and the beginning of its answer."""
+    """Examples in which a learned token holds the end of a prompt and the beginning of its answer."""
+    merged_first: int = 0
+    """Examples whose first token holds all of the prompt and the beginning of the answer; it is not learned."""
     unended: int = 0
     """Answers that their template ends with a token that ends no answer when it is evaluated."""
     forms: dict[str, int] = field(default_factory=dict)
@@ -178,6 +180,9 @@ class _Shortener:
         result: list[tuple[int, Encoded]] = []
         encoded = self._encoder.encode([segments for _, _, segments in written])
         for (number, item, _), example in zip(written, encoded, strict=True):
+            if not example.learned:
+                self.counts.unlearnable += 1
+                continue
             key = hashlib.blake2b(repr((example.ids, example.spans)).encode(), digest_size=16).digest()
             if key in self._earlier:
                 self.counts.duplicates += 1
@@ -191,7 +196,9 @@ class _Shortener:
             self.counts.tokens += len(example.ids)
             self.counts.learned += example.learned
             self.counts.longest = max(self.counts.longest, len(example.ids))
-            self.counts.merged += example.merged
+            is_first = example.merged and example.spans[0][0] == 0
+            self.counts.merged_first += is_first
+            self.counts.merged += example.merged and not is_first
             self.counts.unended += example.is_unended
         return result
 

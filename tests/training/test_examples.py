@@ -114,13 +114,19 @@ def test_documents_are_files_or_rows(tmp_path):
     (folder / "readme.md").write_text("x", encoding="utf-8")
     notes = Notes()
     located = list(examples.read(folder, notes))
-    assert [item.example for item in located] == [Passage("第一条\n\n第二条\n"), Passage("c"), Passage("d")]
+    assert [item.example for item in located] == [
+        Passage("第一条\n\n第二条\n"),
+        Passage("c"),
+        Passage("d"),
+        Passage(""),  # nothing to learn, which is counted where it is encoded
+    ]
     assert [item.where for item in located] == [
         str(folder / "a.txt"),
         f"{folder / 'c.jsonl'}, line 1",
         f"{folder / 'c.jsonl'}, line 2",
+        str(folder / "deep" / "b.TXT"),
     ]
-    assert notes.all() == ["not read: readme.md", "1 of 4 texts are empty and left out"]
+    assert notes.all() == ["not read: readme.md"]
     assert read(folder / "a.txt") == [Passage("第一条\n\n第二条\n")]
 
 

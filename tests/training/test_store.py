@@ -168,6 +168,12 @@ def test_repeated_and_invalid_rows_are_dropped_and_counted(tmp_path):
     assert [encoded.row(number) for number in range(2)] == [1, 3]
 
 
+def test_texts_without_a_visible_character_are_dropped_and_counted(tmp_path):
+    rows = [Passage(""), Passage("a"), Passage(" \n\t"), Passage(""), Passage("\u3000")]
+    counts = write(tmp_path / "rows.arrow", rows)
+    assert (counts.rows, counts.kept, counts.unlearnable, counts.duplicates) == (5, 1, 4, 0)
+
+
 def test_a_template_that_strips_thoughts_is_usable_for_the_last_answer(tmp_path):
     WORDS.chat_template = chat_templates.QWEN3
     row = conversation("q", "<think>\nthought\n</think>\n\na", "r", "b")
@@ -232,6 +238,14 @@ def test_learned_tokens_of_an_example_are_counted_in_the_file_as_they_were_encod
     spans = [encoded[number][1].reshape(-1, 2) for number in range(len(encoded))]
     assert encoded.learned.tolist() == [sum(int(end) - max(int(start), 1) for start, end in pairs) for pairs in spans]
     assert int(encoded.learned.sum()) == counts.learned
+
+
+def test_a_first_token_of_both_prompt_and_answer_is_not_said_to_be_learned(tmp_path):
+    counts = write(tmp_path / "rows.arrow", [Completion("hel", "lo you"), Completion("who hel", "lo")])
+    encoded = Store(tmp_path / "rows.arrow")
+    assert [learned(encoded, 0), learned(encoded, 1)] == [["hello you<|endoftext|>"], [" hello<|endoftext|>"]]
+    assert (counts.merged_first, counts.merged) == (1, 1)
+    assert encoded.learned.tolist() == [len(encoded[0][0]) - 1, 2]
 
 
 def test_inputs_for_which_the_format_has_no_place_are_counted(tmp_path):

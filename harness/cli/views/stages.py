@@ -145,6 +145,11 @@ def _of(counts: Counts) -> list[str]:
             "learned",
         ),
         (
+            counts.merged_first,
+            f"in {counts.merged_first:,} examples the first token holds the prompt and the beginning of the answer; it "
+            "is not learned, because nothing precedes it",
+        ),
+        (
             counts.unended,
             f"{counts.unended:,} answers end with a token that ends no answer at evaluation; the end-of-text token "
             "follows it",

@@ -1,5 +1,7 @@
 """The texts of `ppl:FILE_OR_FOLDER`: each `.txt` file is a document, and so is each row of a `.jsonl` or `.parquet`.
 
+Hidden files and folders are not read.
+
 Not here: the task that measures them (`harness.tasks.own_files.file_tasks`).
 """
 
@@ -48,36 +50,39 @@ def read(path: Path) -> Texts:
     Raises HarnessError naming the file, and the line or column, if something cannot be read.
     """
     notes = Notes()
-    documents = [document.text for document in iterate(path, notes)]
+    texts = [document.text for document in iterate(path, notes)]
+    documents = [text for text in texts if text]
+    if empty := len(texts) - len(documents):
+        notes.sentences.append(f"{empty:,} of {len(texts):,} texts are empty and left out")
     return Texts(documents, notes.all())
 
 
 def iterate(path: Path, notes: Notes) -> Iterator[Text]:
-    """Yield the texts as `read` returns them, one file in memory at a time; append to `notes` what is left out.
+    """Yield the texts of a file or folder, empty ones included, one file in memory at a time.
 
-    Raises the errors of `read`.
+    Appends to `notes` what is left out. Raises the errors of `read`.
     """
-    files = [path] if path.is_file() else _files_below(path, notes)
-    empty = count = 0
-    for document in (document for file in files for document in _reader(file)(file, notes)):
-        count += 1
-        if document.text:
-            yield document
-        else:
-            empty += 1
-    if empty:
-        notes.sentences.append(f"{empty:,} of {count:,} texts are empty and left out")
+    for file in [path] if path.is_file() else _files_below(path, notes):
+        yield from _reader(file)(file, notes)
 
 
 def _files_below(folder: Path, notes: Notes) -> list[Path]:
     """Return the files below `folder` that can be read, and note the rest; raise HarnessError if none can be read."""
-    below = places.files_below(folder)
+    below, hidden = places.visible_below(folder)
     files = [file for file in below if file.suffix.lower() in _READERS and places.is_file(file)]
+    readable = set(files)
+    unread = [str(file.relative_to(folder)) for file in below if file not in readable]
     if not files:
-        raise HarnessError(f"{folder} holds no {', '.join(_READERS)} file: there is nothing to measure")
-    if unread := [str(file.relative_to(folder)) for file in below if file not in files]:
+        rest = " and ".join(part for part in (", ".join(unread[:3]), hidden) if part)
+        raise HarnessError(
+            f"{folder} holds no {', '.join(_READERS)} file to read{rest and f', only {rest}'}: name another folder, "
+            "or a file"
+        )
+    if unread:
         count = f"{len(unread):,} files, the first is " if len(unread) > 1 else ""
         notes.sentences.append(f"not read: {count}{unread[0]}")
+    if hidden:
+        notes.sentences.append(f"not read: {hidden}")
     return files
 
 

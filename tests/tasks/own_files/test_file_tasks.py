@@ -104,11 +104,25 @@ def test_byte_order_marks_are_no_characters_of_a_text(tmp_path: Path) -> None:
 def test_a_path_without_texts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="there is no file or folder"):
         file_tasks.source(f"ppl:{tmp_path / 'nowhere'}")
-    with pytest.raises(HarnessError, match="nothing to measure"):
+    with pytest.raises(HarnessError, match=r"holds no \.txt, \.jsonl, \.parquet file to read: name another folder"):
         file_tasks.build(f"ppl:{tmp_path}")
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "x.parquet")
     with pytest.raises(HarnessError, match="has no column text or content, only body"):
         file_tasks.build(f"ppl:{tmp_path}")
+
+
+def test_hidden_files_and_folders_of_a_folder_are_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / ".corpus"  # named by the user, so it counts as visible
+    for name in ("a.txt", "deep/b.txt", "._a.txt", ".c.jsonl", ".git/d.txt", "deep/.ipynb_checkpoints/b.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode() if name[0] != "." else b"\0")
+    assert texts.read(folder) == (["a.txt", "deep/b.txt"], ["not read: 2 hidden files and 2 hidden folders"])
+    assert texts.read(folder / "deep") == (["deep/b.txt"], ["not read: 1 hidden folder"])
+    for name in ("a.txt", "deep/b.txt"):
+        (folder / name).unlink()
+    (folder / "x.md").write_text("x")
+    with pytest.raises(HarnessError, match=r"file to read, only x\.md and 2 hidden files and 2 hidden folders: name"):
+        texts.read(folder)
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------
