@@ -47,8 +47,14 @@ class Row:
         return HarnessError(f"{self.where}: {problem}: correct or remove it")
 
     def get(self, column: str) -> Any:
-        """Return the value of `column`, or None if the row has no value there."""
-        return self.columns.get(self._spelling.get(column, column))
+        """Return the value of `column`, or None if the row has no value there.
+
+        Raises HarnessError if the value, or a text in it, holds a NUL character.
+        """
+        value = self.columns.get(self._spelling.get(column, column))
+        if _has_nul(value):
+            raise self.error(f"'{column}' holds a NUL character, which no text has")
+        return value
 
     def text(self, column: str, *, needed: bool = True) -> str:
         """Return the text in `column`, or the number there as text.
@@ -85,11 +91,23 @@ class Notes:
     sentences: list[str] = field(default_factory=list)
     marks: int = 0
     """The number of byte order marks that were left out, not counting one at the beginning of a file of rows."""
+    several_answers: int = 0
+    """The number of rows that accept several answers, of which a training learns the first."""
 
     def all(self) -> list[str]:
         """Return every note as a sentence without its full stop."""
         marks = f"{self.marks:,} byte order mark{'s' if self.marks > 1 else ''} left out"
-        return [*self.sentences, *([marks] if self.marks else [])]
+        answers = f"rows with several accepted answers, of which the first is learned: {self.several_answers:,}"
+        return [*self.sentences, *([marks] if self.marks else []), *([answers] if self.several_answers else [])]
+
+
+def _has_nul(value: object) -> bool:
+    """Return whether `value`, or a text in a list or mapping, holds a NUL character."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    return isinstance(value, list) and any(map(_has_nul, value))
 
 
 def number_as_text(number: int | float | Decimal) -> str:
@@ -214,7 +232,12 @@ def _rows_of_lines(file: Path, text: str, notes: Notes) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             raise HarnessError(f"{file}, line {number}, is not JSON ({error}): correct or remove it") from error
         [value] = _without_marks([value], _ESCAPED_MARK.search(line) is not None, notes)
-        yield _row(f"{file}, line {number}", value)
+        is_list_file = _is_list_of_rows(value) and file.suffix.lower() != ".json"
+        yield _row(f"{file}, line {number}", value, is_list_file=is_list_file)
+
+
+def _is_list_of_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -225,10 +248,12 @@ def _lines(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _row(where: str, value: object) -> Row:
+def _row(where: str, value: object, *, is_list_file: bool = False) -> Row:
+    """Return `value` as a row. `is_list_file` is whether it is a list of rows, as a file named .json may hold."""
     if not isinstance(value, dict):
         content = json.dumps(value, ensure_ascii=False)[:50]
-        hint = ": name the file .json, which may hold a list" if isinstance(value, list) else ": correct it"
+        hint = ": write it as an object, {column: value, …}"
+        hint = ": name the file .json, which may hold a list" if is_list_file else hint
         raise HarnessError(f"{where}, is not a JSON object but {content}{hint}")
     return Row(where, value)
 

@@ -158,7 +158,10 @@ class Writer:
                 return self._by_marks(turns, learned, has_others=len(learned) < len(answers))
             return self._by_prefixes(turns, learned)
         except templates.TemplateRenderingError as error:
-            raise UnrenderableError(f"the chat template cannot be rendered: {error}") from error
+            disorder = conversation.disorder
+            reason = f"{disorder}, and the chat template takes no other order ({error})" if disorder else ""
+            reason = reason or f"the chat template cannot be rendered: {error}"
+            raise UnrenderableError(f"{reason}: correct or remove it, or set another template") from error
 
     def _require_system(self, conversation: Conversation) -> None:
         """Raise UnrenderableError if the chat template leaves out the system prompt."""

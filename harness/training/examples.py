@@ -70,15 +70,18 @@ class Conversation:
     @property
     def exchanges(self) -> list[tuple[str, str]]:
         """Each question with its answer. Raises ValueError if questions and answers do not alternate."""
-        turns = self.turns[1:] if self.has_system else self.turns
-        roles = [turn["role"] for turn in turns]
-        if roles != ["user", "assistant"] * (len(turns) // 2):
-            raise ValueError(
-                f"its questions and answers do not alternate ({_shortened(roles)}): correct or remove it, or use the "
-                "tokenizer's template"
-            )
-        contents = [turn["content"] for turn in turns]
+        if self.disorder:
+            raise ValueError(f"{self.disorder}: correct or remove it, or use the tokenizer's template")
+        contents = [turn["content"] for turn in self.turns[self.has_system :]]
         return list(zip(contents[::2], contents[1::2], strict=True))
+
+    @property
+    def disorder(self) -> str:
+        """How its questions and answers do not alternate, as a sentence; empty if they do."""
+        roles = [turn["role"] for turn in self.turns[self.has_system :]]
+        if roles == ["user", "assistant"] * (len(roles) // 2):
+            return ""
+        return f"its questions and answers do not alternate ({_shortened(roles)})"
 
     @property
     def instruction(self) -> str:
@@ -144,7 +147,7 @@ def read(path: Path, notes: Notes, *, refuses_invalid: bool = True) -> Iterator[
     for row in rows.read(path, notes):
         try:
             _require_learned(row)
-            yield Located(row.where, _passage(row) if layout is None else _of_row(row, layout))
+            yield Located(row.where, _passage(row) if layout is None else _of_row(row, layout, notes))
         except HarnessError as error:
             if refuses_invalid:
                 raise HarnessError(f"{error}, or set invalid_rows: drop for this corpus") from error
@@ -196,14 +199,16 @@ def _layout(path: Path, names: list[str]) -> layouts.Layout | None:
         ) from error
 
 
-def _of_row(row: Row, layout: layouts.Layout) -> Example:
+def _of_row(row: Row, layout: layouts.Layout, notes: Notes) -> Example:
     """Return the example of a row in a file with a layout, some of whose rows may be documents."""
     has_text = row.get(_TEXT) is not None
     if has_text and not any(row.get(name) is not None for name in layout.columns):
         return _passage(row)
     if has_text:
         raise row.error(f"it has a '{_TEXT}' beside {', '.join(layout.columns)}, so it may be either kind of example")
-    return _of_document(layout.document(row))
+    document = layout.document(row)
+    notes.several_answers += len(document["answers"]) > 1
+    return _of_document(document)
 
 
 def _of_document(document: Document) -> Example:
@@ -264,5 +269,6 @@ def _questions(path: Path, notes: Notes) -> Iterator[Located]:
         notes.sentences.append(f"columns not read: {', '.join(content.unread)}")
     for row, document in zip(rows.read(path), content.documents, strict=True):
         answer = document["answer"]
+        notes.several_answers += len(document.get("answers", ())) > 1
         text = document["letters"][answer] if isinstance(answer, int) else str(answer)
         yield Located(row.where, Completion(str(document["prompt"]), text, content.delimiter))

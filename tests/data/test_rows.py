@@ -87,6 +87,9 @@ def test_parquet_with_text_that_is_not_utf8_is_one_sentence(tmp_path: Path) -> N
         ("x.jsonl", '{"answer": "7", "Answer": "8"}', "line 1 has two values, 'answer' and 'Answer'"),
         ("x.jsonl", '{"a": 1,}', "line 1, is not JSON"),
         ("x.jsonl", '[{"a": 1}]', 'line 1, is not a JSON object but [{"a": 1}]: name the file .json'),
+        ("x.jsonl", "[1, 2]", "line 1, is not a JSON object but [1, 2]: write it as an object, {column: value, …}"),
+        ("x.json", "[[1, 2], [3]]", "entry 1, is not a JSON object but [1, 2]: write it as an object"),
+        ("x.JSON", '{"a": 1}\n[{"a": 2}]', 'line 2, is not a JSON object but [{"a": 2}]: write it as an object'),
         ("x.jsonl", '{"a": 1}{"a": 2}', "line 1, is not JSON"),
         ("x.json", '{"train": [{"a": 1}], "data": [{"a": 2}]}', "holds several lists, train, data"),
         ("x.json", '{"train": [{"a": 1}], "other": [{"a": 2}]}', "holds several lists, train, other"),
@@ -318,3 +321,18 @@ def test_what_is_decided_about_a_file_is_noted(tmp_path: Path) -> None:
 def test_endings_in_capitals_are_read(tmp_path: Path, name: str) -> None:
     content = {"x.CSV": "a,b\n1,2\n", "x.TSV": "a\tb\n1\t2\n"}.get(name, '{"a": "1", "b": "2"}')
     assert table(tmp_path, name, content) == [["1", "2"]]
+
+
+@pytest.mark.parametrize("value", ["a\0", ["a", "\0"], [{"content": "\0"}], {"text": ["a", "\0b"]}])
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_a_text_with_a_nul_character_is_refused_where_it_is_read(tmp_path: Path, value: Any, suffix: str) -> None:
+    rows = [{"a": value, "b": "fine"}, {"a": None, "b": "fine"}]
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        written(tmp_path, path.name, "\n".join(map(json.dumps, rows)))
+    first, second = file_rows.read(path)
+    assert (first.get("b"), second.get("a")) == ("fine", None)
+    with pytest.raises(HarnessError, match=r"(line|entry|row) 1: 'a' holds a NUL character, which no text has"):
+        first.get("a")

@@ -269,6 +269,26 @@ def test_a_template_that_fails_is_an_error():
         segments(ONE, None, template="{% generation %}{{ raise_exception('x') }}{% endgeneration %}")
 
 
+FIRST_OF_TURNS = "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}" + chat_templates.PLAIN
+ALTERNATING = (
+    "{% for m in messages %}{% if (m.role == 'user') != loop.first %}{{ raise_exception('no') }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [FIRST_OF_TURNS, ALTERNATING])
+def test_a_conversation_in_an_order_that_a_template_does_not_take_is_an_error(template):
+    problem = r"do not alternate \(assistant, user, assistant\), and the chat template takes no .*: correct or remove"
+    with pytest.raises(UnrenderableError, match=problem):
+        segments(Conversation(TWO.turns[1:]), None, template=template)
+
+
+def test_a_conversation_in_another_order_is_left_to_a_template_that_takes_it():
+    row = Conversation(TWO.turns[1:])
+    learned = [part.text for part in segments(row, None, template=CHATML) if part.is_learned]
+    assert learned == ["a<|im_end|>", "b<|im_end|>"]
+    assert segments(row, None, "last_answer", template=FIRST_OF_TURNS)[-2].text == "b<|im_end|>"
+
+
 def test_answers_that_end_with_a_token_that_ends_no_answer_are_counted():
     for ends, ending in (([], "<|im_end|><|endoftext|>"), ([WORDS.convert_tokens_to_ids("<|im_end|>")], "<|im_end|>")):
         for template in (CHATML, MARKED):

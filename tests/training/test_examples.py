@@ -86,6 +86,20 @@ QUOTED = "参考法条: 《渡口法》第一条：渡船每年检验。\n《渡
             },
             conversation("a", "b ", "c", " d"),
         ),
+        (
+            {"conversations": [{"from": "Human", "value": "a"}, {"from": "GPT", "value": "b"}]},
+            conversation("a", "b"),
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": [{"type": "text", "text": ""}]},
+                    {"role": "User", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+                    {"role": "ASSISTANT", "content": [{"type": "text", "text": "c"}]},
+                ]
+            },
+            conversation("a\nb", "c"),
+        ),
     ],
 )
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
@@ -97,6 +111,38 @@ def test_a_row_of_each_layout_is_its_example(tmp_path: Path, row: dict[str, Any]
         content = [row] if suffix == ".json" else row
         file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     assert read(file) == [expected]
+
+
+def test_lists_in_a_table_are_read_from_json(tmp_path):
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    for row, expected in (
+        ({"conversations": json.dumps(turns)}, conversation("a", "b")),
+        ({"prompt": "c", "response": "d", "history": '[["a", "b"]]'}, conversation("a", "b", "c", "d")),
+        ({"prompt": "c", "response": "d", "history": "[]"}, conversation("c", "d")),
+        (
+            {"query": "多久", "response": "每年", "laws": json.dumps(LAWS)},
+            conversation(f"多久\n{QUOTED}", "每年", articles=tuple(LAWS)),
+        ),
+    ):
+        pd.DataFrame([row]).to_csv(tmp_path / "corpus.csv", index=False)
+        assert read(tmp_path / "corpus.csv") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("row", "several"),
+    [
+        ({"question": "a?", "answers": ["b", "c"]}, 1),
+        ({"question": "a?", "answers": ["b"]}, 0),
+        ({"prompt": "a", "completion": ["b", "c"]}, 1),
+        ({"instruction": "a", "output": ["b", "c", "d"]}, 1),
+        ({"question": "a?", "choices": ["x", "y"], "answer": ["A", "B"]}, 0),  # both are learned
+    ],
+)
+def test_answers_that_are_not_learned_are_noted(tmp_path, row, several):
+    notes = Notes()
+    read(written(tmp_path, row), notes)
+    expected = ["rows with several accepted answers, of which the first is learned: 1"]
+    assert notes.all() == (expected if several else [])
 
 
 def test_an_input_and_articles_are_apart_from_the_instruction():
@@ -161,6 +207,8 @@ def test_columns_that_are_not_read_are_noted(tmp_path):
         ('{"prompt": "a"', "is not JSON"),
         ('{"prompt": "a", "prompt": "b", "completion": "c"}', "has the key 'prompt' twice"),
         ('{"prompt": "\\ud83d", "completion": "c"}', "half of a character"),
+        ({"prompt": "a\0", "completion": "c"}, "'prompt' holds a NUL character"),
+        ({"text": "a\0"}, "'text' holds a NUL character"),
     ],
 )
 def test_the_error_names_the_row_that_is_no_example(tmp_path, row, message):
@@ -176,12 +224,14 @@ def test_the_error_names_the_row_that_is_no_example(tmp_path, row, message):
 
 
 def test_a_row_that_is_no_example_can_be_left_out(tmp_path):
-    file = written(tmp_path, {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": ""}, {"text": "d"})
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": ""}, {"text": "d"}, {"text": "\0"}]
+    file = written(tmp_path, *rows)
     with pytest.raises(HarnessError, match=r"line 2: 'completion' is missing or empty.*or set invalid_rows: drop"):
         read(file)
-    first, second, third = read(file, refuses_invalid=False)
+    first, second, third, fourth = read(file, refuses_invalid=False)
     assert (first, third) == (Completion("a", "b"), Passage("d"))
     assert isinstance(second, Invalid)
+    assert isinstance(fourth, Invalid)
     assert "line 2: 'completion' is missing or empty" in second.reason
 
 

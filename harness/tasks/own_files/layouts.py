@@ -13,10 +13,11 @@ Not here: choices and which of them is right (`harness.tasks.own_files.choices`)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.rows import Row
+from harness.data.rows import Row, parse_row
 from harness.errors import HarnessError
 from harness.tasks.own_files import choices
 
@@ -165,11 +166,7 @@ def _instruction(row: Row, columns: Sequence[str]) -> Document:
     instruction, *more, output = columns
     texts = (row.text(instruction), *(row.text(column, needed=False) for column in more))
     question = "\n".join(text for text in texts if text)
-    history = row.get("history") or []
-    if not isinstance(history, list) or not all(_is_exchange(item) for item in history):
-        raise row.error("'history' is not a list of questions and answers")
-    turns = [_turn(role, text) for pair in history for role, text in zip(("user", "assistant"), pair, strict=True)]
-    document = _after_turns(row, [*turns, _turn("user", question)], row.texts(output))
+    document = _after_turns(row, [*_exchanges(row), _turn("user", question)], row.texts(output))
     return {**document, "input": texts[-1]} if more and texts[-1] else document
 
 
@@ -179,7 +176,7 @@ def _spoken(row: Row) -> Document:
     As in the task `legal_consult_multi_turn`, what one side said in several entries is one turn, and what the client
     said after the last answer is left out.
     """
-    history = row.get("history")
+    history = _listed(row, "history")
     if not isinstance(history, list) or not all(isinstance(text, str) for text in history):
         raise row.error("'history' is not a list of what client and lawyer said")
     turns: list[Turn] = []
@@ -202,8 +199,36 @@ _SIDES = {"[客户]": "user", "[律师]": "assistant"}
 """The role of each side of Lawyer LLaMA's dialogues, by the mark before what it said."""
 
 
-def _is_exchange(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+def _exchanges(row: Row) -> list[Turn]:
+    """Return the turns of the row's `history`, a list of questions with their answers."""
+    history = _listed(row, "history") or []
+    problem = "'history' is not a list of questions and answers"
+    if not isinstance(history, list):
+        raise row.error(f"{problem}, but {_kind(history)}")
+    turns: list[Turn] = []
+    for number, pair in enumerate(history, 1):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str | None) for text in pair):
+            raise row.error(f"{problem}: its item {number} is not two texts")
+        for name, role, text in zip(("question", "answer"), ("user", "assistant"), pair, strict=True):
+            if not (text or "").strip():
+                raise row.error(f"the {name} in item {number} of 'history' is empty")
+            turns.append(_turn(role, text))
+    return turns
+
+
+def _listed(row: Row, column: str) -> Any:
+    """Return the value of `column`. A list that is written as JSON, as in the cell of a table, is read."""
+    value = row.get(column)
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            return parse_row(value)
+    return value
+
+
+def _kind(value: object) -> str:
+    """Return in words what `value`, read from JSON or a table, is."""
+    kinds = {str: "a text", bool: "true or false", list: "a list", dict: "a mapping", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
 def _turn(role: str, content: str) -> Turn:
@@ -215,7 +240,7 @@ def _after_turns(row: Row, turns: list[Turn], answers: list[str]) -> Document:
 
     Articles of law that the row quotes follow the last question.
     """
-    articles = row.get(_ARTICLES) or []
+    articles = _listed(row, _ARTICLES) or []
     if not isinstance(articles, list) or not all(isinstance(text, str) and text.strip() for text in articles):
         raise row.error(f"'{_ARTICLES}' is not a list of articles of law")
     if articles:
@@ -233,28 +258,67 @@ def quoted(articles: Sequence[str]) -> str:
 
 def _conversation(row: Row, column: str) -> Document:
     """Return the document of a conversation: the last answer is to be given after all earlier turns."""
-    listed = row.get(column)
-    items = listed if isinstance(listed, list) else []
-    if items and _is_empty_system(items[0]):
-        items = items[1:]
-    turns = [_read_turn(row, column, item) for item in items]
-    if [turn["role"] for turn in turns[-2:]] != ["user", "assistant"]:
-        raise row.error(f"'{column}' does not end with a question and its answer")
+    items = _listed(row, column)
+    if items is None:
+        raise row.error(f"it has no '{column}', but {', '.join(row.names()) or 'nothing'}")
+    if not isinstance(items, list):
+        raise row.error(f"'{column}' is not a list of turns, but {_kind(items)}")
+    if not items:
+        raise row.error(f"'{column}' is an empty list")
+    turns = [_read_turn(row, column, number, item) for number, item in enumerate(items, 1)]
+    if _is_empty(turns[0]) and turns[0]["role"] == "system":  # which many exports write into each conversation
+        del turns[0]
+    if empty := next((turn for turn in turns if _is_empty(turn)), None):
+        number = turns.index(empty) + 1 + len(items) - len(turns)
+        raise row.error(f"'{column}' holds a turn without text (turn {number}, {empty['role']})")
+    roles = [turn["role"] for turn in turns[-2:]]
+    if roles != ["user", "assistant"]:
+        ending = f", but with {', '.join(roles)}" if roles else ""
+        raise row.error(f"'{column}' does not end with a question and its answer{ending}")
     return _after_turns(row, turns[:-1], [turns[-1]["content"]])
 
 
-def _is_empty_system(item: object) -> bool:
-    """Return whether `item` is a system prompt without text, which many exports write into each conversation."""
-    if not isinstance(item, Mapping) or item.get("from", item.get("role")) != "system":
-        return False
-    content = item.get("value", item.get("content"))
-    return content is None or (isinstance(content, str) and not content.strip())
+def _is_empty(turn: Turn) -> bool:
+    return not turn["content"].strip()
 
 
-def _read_turn(row: Row, column: str, item: object) -> Turn:
+def _read_turn(row: Row, column: str, number: int, item: object) -> Turn:
+    """Return the turn `item`, the one with this `number`; its content may be empty."""
     if not isinstance(item, Mapping):
-        raise row.error(f"'{column}' holds an item that is not a turn")
-    role, content = item.get("from", item.get("role")), item.get("value", item.get("content"))
-    if not isinstance(role, str) or role not in _ROLES or not isinstance(content, str) or not content.strip():
-        raise row.error(f"'{column}' holds a turn without text, or of a role ({role}) other than {', '.join(_ROLES)}")
-    return _turn(_ROLES[role], content)
+        raise row.error(f"'{column}' holds an item that is not a turn (item {number}, {_kind(item)})")
+    role, content = (_first(item, names) for names in (("from", "role"), ("value", "content")))
+    if role is None:
+        raise row.error(f"'{column}' holds a turn without a role, 'from' or 'role' (turn {number})")
+    known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
+    if known is None:
+        raise row.error(f"'{column}' holds a turn of a role ({role}) other than {', '.join(_ROLES)} (turn {number})")
+    try:
+        return _turn(known, _text(content))
+    except ValueError as error:
+        raise row.error(f"'{column}' holds a turn {error} (turn {number}, {role})") from error
+
+
+def _first(item: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """Return the first value in `item` under one of `names` that is not null, or None."""
+    return next((item[name] for name in names if item.get(name) is not None), None)
+
+
+def _text(content: object) -> str:
+    """Return the text of a turn's `content`; parts of text, as OpenAI has them, are joined by line ends.
+
+    Raises ValueError, saying what the turn has, if it is or holds anything else.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise ValueError(f"whose content is {_kind(content)}, not a text")
+    texts = []
+    for part in content:
+        kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if kind != "text":
+            raise ValueError(f"with a part of the type {kind}, which is not text")
+        if not isinstance(text, str):
+            raise ValueError(f"with a part whose text is {_kind(text)}")
+        texts.append(text)
+    return "\n".join(texts)

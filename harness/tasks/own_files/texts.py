@@ -117,6 +117,8 @@ def _parquet(file: Path, notes: Notes) -> Iterator[Text]:
     for number, value in enumerate(table.column(column).to_pylist(), 1):
         if not isinstance(value, str | None):
             raise HarnessError(f"{file}, row {number}, has no text in its column {column}: write it as text")
+        if value and "\0" in value:
+            raise HarnessError(f"{file}, row {number}, holds a NUL character, which no text has: correct it")
         text, count = without_marks(value or "")
         notes.marks += count
         yield Text(f"{file}, row {number}", text)

@@ -77,6 +77,8 @@ def test_every_format_is_read_with_its_line_ends(corpus: Path) -> None:
         ("x.jsonl", b'{"question": "a"}', "line 1, has no text in a column text or content"),
         ("x.jsonl", b'{"text": 3}', "line 1, has no text"),
         ("x.txt", "\u4e2d".encode("gbk"), "is not UTF-8"),
+        ("x.jsonl", b'{"text": "a\\u0000"}', "line 1: 'text' holds a NUL character"),
+        ("x.txt", b"a\0", "line 1, holds a NUL character"),
         ("x.txt", b"", "holds no text"),
         ("x.parquet", b"PAR1", "cannot be read as parquet"),
         ("x.docx", b"", "supported are .txt, .jsonl, .parquet"),
@@ -109,6 +111,12 @@ def test_a_path_without_texts_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "x.parquet")
     with pytest.raises(HarnessError, match="has no column text or content, only body"):
         file_tasks.build(f"ppl:{tmp_path}")
+
+
+def test_a_nul_character_in_parquet_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", "b\0"]}), tmp_path / "x.parquet")
+    with pytest.raises(HarnessError, match="row 2, holds a NUL character"):
+        texts.read(tmp_path / "x.parquet")
 
 
 def test_hidden_files_and_folders_of_a_folder_are_not_read(tmp_path: Path) -> None:

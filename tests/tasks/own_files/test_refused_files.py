@@ -84,16 +84,21 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([{"messages": [{"role": "user", "content": "a"}]}], ("bleu",), "does not end with a question and its answer"),
         ([{"messages": [{"role": [], "content": "a"}]}], ("bleu",), "of a role ([]) other than system, human"),
         ([{"messages": [{"role": "tool", "content": "a"}]}], ("bleu",), "of a role (tool) other than system, human"),
-        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn"),
+        ([{"messages": ["a"]}], ("bleu",), "line 1: 'messages' holds an item that is not a turn (item 1, a text)"),
+        (
+            [{"messages": [{"role": "user", "content": "a"}, {"content": "b"}]}],
+            ("bleu",),
+            "holds a turn without a role, 'from' or 'role' (turn 2)",
+        ),
         (
             [{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "b"}]}],
             ("bleu",),
-            "line 1: 'messages' holds a turn without text",
+            "line 1: 'messages' holds a turn without text (turn 1, user)",
         ),
         (
-            [{"prompt": "a", "response": "b", "history": "[]"}],
+            [{"prompt": "a", "response": "b", "history": "none"}],
             ("bleu",),
-            "line 1: 'history' is not a list of questions and answers",
+            "line 1: 'history' is not a list of questions and answers, but a text",
         ),
         (
             [{"query": "a", "response": "b", "laws": "第一条"}],
@@ -125,6 +130,64 @@ def test_a_file_that_cannot_be_a_test_set_is_refused(
         main(["run", "--model", "nowhere", "--tasks", str(file), *metric]) == 2
     )  # before any checkpoint is looked for
     assert message in capsys.readouterr().err
+
+
+def conversation(*turns: tuple[str, Any], column: str = "conversations") -> dict[str, Any]:
+    """Return a row of ShareGPT."""
+    return {column: [{"from": role, "value": value} for role, value in turns]}
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "x.png"}}
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (conversation(("human", "a"), ("gpt", "")), "holds a turn without text (turn 2, assistant)"),
+        (conversation(("system", ""), ("human", "a"), ("gpt", " \n")), "a turn without text (turn 3, assistant)"),
+        (conversation(("human", None), ("gpt", "a")), "a turn without text (turn 1, user)"),
+        (conversation(("human", "a"), ("gpt", [])), "a turn without text (turn 2, assistant)"),
+        (conversation(("human", "a"), ("gpt", 3)), "a turn whose content is a number, not a text (turn 2, gpt)"),
+        (conversation(("human", "a"), ("gpt", {"a": 1})), "a turn whose content is a mapping, not a text"),
+        (conversation(("human", [IMAGE]), ("gpt", "a")), "a part of the type image_url, which is not text (turn 1,"),
+        (conversation(("human", [{"type": "text"}]), ("gpt", "a")), "a turn with a part whose text is null"),
+        (conversation(("human", "a"), ("tool", "b")), "a turn of a role (tool) other than system, human"),
+        (conversation(("human", "a"), ("gpt", "b"), ("system", "c")), "its answer, but with assistant, system"),
+        (conversation(("human", "a"), ("system", "c"), ("gpt", "b")), "its answer, but with system, assistant"),
+        (conversation(("human", "a")), "does not end with a question and its answer, but with user"),
+        (conversation(("gpt", "a"), ("gpt", "b")), "its answer, but with assistant, assistant"),
+        (conversation(("system", "")), "does not end with a question and its answer: correct"),
+        ({"conversations": []}, "'conversations' is an empty list"),
+        ({"conversations": "[]"}, "'conversations' is an empty list"),
+        ({"conversations": "a"}, "'conversations' is not a list of turns, but a text"),
+        ({"conversations": {"from": "human"}}, "'conversations' is not a list of turns, but a mapping"),
+        ({"conversations": None, "id": 3}, "it has no 'conversations', but id"),
+        ({"instruction": "a", "output": "b"}, "it has no 'conversations', but instruction, output"),
+    ],
+)
+def test_what_is_wrong_with_a_conversation_is_said(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
+    file = written(tmp_path, conversation(("human", "a"), ("gpt", "b")), row)
+    with pytest.raises(HarnessError, match=r"line 2: .*: correct or remove it$") as error:
+        question_files.read(file, ("bleu",))
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("history", "problem"),
+    [
+        ([["a", ""]], "the answer in item 1 of 'history' is empty"),
+        ([["a", "b"], [None, "c"]], "the question in item 2 of 'history' is empty"),
+        ([["a", "b", "c"]], "'history' is not a list of questions and answers: its item 1 is not two texts"),
+        ([["a", 1]], "its item 1 is not two texts"),
+        ({"a": "b"}, "'history' is not a list of questions and answers, but a mapping"),
+        ("[['a', 'b']]", "but a text"),
+    ],
+)
+def test_what_is_wrong_with_a_history_is_said(tmp_path: Path, history: Any, problem: str) -> None:
+    for pair in ({"prompt": "c", "response": "d"}, {"instruction": "c", "output": "d"}):
+        with pytest.raises(HarnessError, match="line 1: ") as error:
+            question_files.read(written(tmp_path, {**pair, "history": history}), ("bleu",))
+        assert problem in str(error.value)
 
 
 def test_a_metric_without_a_test_set_is_refused(base: Path, capsys) -> None:
