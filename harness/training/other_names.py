@@ -50,6 +50,7 @@ OTHER_NAMES = {
     "prompt_template_name": "template in the recipe's corpora",
     "chat_template": "template in the recipe's corpora",
     "default_system": "system in the recipe's corpora",
+    "conversation": "template in the recipe's corpora",
     "train_on_prompt": "learn: everything in the recipe's corpora",
     "train_on_inputs": "learn: everything in the recipe's corpora",
     "assistant_only_loss": "learn: answers in the recipe's corpora",
@@ -107,7 +108,34 @@ OTHER_NAMES = {
 }
 """Names in other trainers' configurations → what to write here."""
 
+OF_CORPORA = {
+    # the file
+    **dict.fromkeys(("path", "file_name", "filename", "file_path", "dataset", "dataset_name", "data_path"), "file"),
+    **dict.fromkeys(("data_file", "data_files", "train_file", "folder", "dir", "files"), "file"),
+    # how a conversation becomes text, and what of it is learned
+    **dict.fromkeys(("prompt_template", "chat_template", "conversation", "prompt_style", "format"), "template"),
+    "system_prompt": "system",
+    "default_system": "system",
+    "mask_history": "learn: last_answer",
+    "train_on_prompt": "learn: everything",
+    "train_on_inputs": "learn: everything",
+    "assistant_only_loss": "learn: answers",
+    # how much of it is read
+    **dict.fromkeys(("weight", "ratio", "share", "probability", "interleave_probs"), "weights in the stage's corpora"),
+    **dict.fromkeys(("num_samples", "max_samples"), "max_steps in the stage, and weights in its corpora"),
+    "val_size": "a corpus of its own for the stage's validation",
+}
+"""Settings of a data set in other trainers' configurations → what to write for a corpus here."""
+
 NOT_NEEDED = {
+    **dict.fromkeys(
+        ("formatting", "columns", "field", "field_messages", "tags", "type", "ds_type"),
+        "columns and roles are recognised by their names, see the documentation of the recipe's corpora",
+    ),
+    **dict.fromkeys(
+        ("early_stopping_patience", "early_stopping_threshold", "early_stopping_steps", "early_stopping"),
+        "set load_best_model_at_end: true, which keeps the weights of the best evaluation",
+    ),
     "add_eos_token": "every answer ends with the end-of-text token",
     "train_on_eos": "every answer ends with the end-of-text token",
     "ignore_pad_token_for_loss": "padding is never learned",

@@ -29,14 +29,13 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.checkpoints.reference import CheckpointReference, parse
-from harness.common import paths, safe_load, validation
+from harness.common import paths, safe_load
 from harness.common.limits import Limit
 from harness.errors import HarnessError, did_you_mean
 from harness.tasks.own_files import file_tasks
-from harness.training import settings
+from harness.training import recipe_mistakes, settings
 from harness.training.dialogues import Format, Learned
 
-Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 Method = Literal["full", "lora", "prefix", "p-tuning", "prompt", "merge"]
 _STRICT = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -114,6 +113,7 @@ OWN = (
     "evaluate_apply_chat_template",
 )
 """The settings of a stage that belong to no library."""
+_PROMPT_LEARNING = ("prefix", "p-tuning", "prompt")
 FILES = ("deepspeed", "fsdp_config")
 """Arguments of transformers that may name a file."""
 
@@ -127,9 +127,9 @@ class Recipe(BaseModel):
     """Seed of the initial weights of adapters and of the order of examples."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; with a number, all machines of one kind compute the same sums. None is torch's default."""
-    corpora: dict[Name, Corpus]
+    corpora: dict[str, Corpus]
     """Corpora by name."""
-    stages: dict[Name, Stage] = Field(min_length=1)
+    stages: dict[str, Stage] = Field(min_length=1)
     """Stages by name."""
     sha256: str = ""
     """Hash of the file."""
@@ -220,26 +220,31 @@ class _Reader:
         try:
             recipe = Recipe.model_validate(self._with_settings(content))
         except ValidationError as error:
-            problem = validation.first_problem(error)
-            message = f"{problem.message[:1].lower()}{problem.message[1:]}"
-            self._fail(problem.place, f"{message}; correct the recipe")
+            mistake = recipe_mistakes.first(error)
+            self._fail(*mistake)
         return self._checked(recipe)
 
     def _fail(self, path: Sequence[str], problem: str) -> NoReturn:
-        path = [part for part in path if part not in ("arguments", "adapter", "dict[str,constrained-float]")]
+        path = [part for part in path if part not in ("arguments", "adapter")]
         line = safe_load.yaml_line(self._text, path)
-        place = f", {'.'.join(path)}" if path else ""
+        shown = [part if len(part) <= 60 else f"{part[:60]}…" for part in path]
+        place = f", {'.'.join(shown)}" if path else ""
         raise HarnessError(f"{self._file}, line {line}{place}: {problem}")
 
     def _with_settings(self, content: object) -> object:
         """Return the recipe's `content` with the settings of each stage by library, those in `defaults` included."""
-        if not isinstance(content, Mapping) or not isinstance(content.get("stages"), Mapping):
+        if not isinstance(content, Mapping):
             return content
         self._require_known((), content, ("seed", "threads", "corpora", "stages", "defaults"))
+        in_corpora = recipe_mistakes.in_corpora(content, Corpus.model_fields)
+        if mistake := recipe_mistakes.in_names(content) or in_corpora:
+            self._fail(*mistake)
+        if not isinstance(content.get("stages"), Mapping):
+            return content
         defaults = content.get("defaults") or {}
         if not isinstance(defaults, Mapping):
             self._fail(("defaults",), "it is not a mapping of settings to values; correct it")
-        stages = {name: self._stage(name, stage, defaults) for name, stage in content["stages"].items()}
+        stages = {name: self._stage(name, content["stages"], defaults) for name in content["stages"]}
         self._check_defaults(defaults)
         return {**{key: value for key, value in content.items() if key != "defaults"}, "stages": stages}
 
@@ -250,13 +255,15 @@ class _Reader:
                     (*path, str(name)), f"there is no '{name}'{did_you_mean(str(name), known)}; correct the recipe"
                 )
 
-    def _stage(self, name: str, stage: object, defaults: Mapping[str, Any]) -> object:
+    def _stage(self, name: str, stages: Mapping[str, Any], defaults: Mapping[str, Any]) -> object:
+        stage = stages[name]
         if not isinstance(stage, Mapping):
             return stage
-        method = str(stage.get("method", defaults.get("method", "full")))
+        method = _method(stage, defaults)
         if method not in get_args(Method):  # which the validation reports
             return {key: value for key, value in stage.items() if key in OWN}
-        applicable = {key: value for key, value in defaults.items() if key in OWN or _applies(key, method)}
+        continues = self._continues(stage.get("from", defaults.get("from")), method, stages, defaults)
+        applicable = {key: value for key, value in defaults.items() if _applies(str(key), method, continues=continues)}
         values = {str(key): value for key, value in {**applicable, **stage}.items()}
         own = {key: value for key, value in values.items() if key in OWN}
         try:
@@ -265,10 +272,25 @@ class _Reader:
             self._fail(("stages", name, error.name), f"{error}; correct the recipe")
         return {**own, "arguments": others.arguments, "adapter": others.adapter}
 
+    def _continues(self, start: object, method: str, stages: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Return whether a stage of the `method` that starts from `start` learns an adapter further."""
+        if method not in settings.ADAPTERS or not isinstance(start, str):
+            return False
+        if start in stages:
+            return isinstance(stages[start], Mapping) and _method(stages[start], defaults) == method
+        from harness.checkpoints.adapters.config import holds_adapter  # which imports torch
+
+        try:
+            reference = parse(start)
+            place = self._file.parent / Path(reference.path).expanduser()
+            return reference.adapter is not None or (place.is_dir() and holds_adapter(place))
+        except (HarnessError, OSError, RuntimeError):  # which is reported where the checkpoint is located
+            return False
+
     def _check_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Raise HarnessError if a setting in `defaults` does not exist for any method."""
         for name in defaults:
-            if name not in OWN and not any(_applies(str(name), method) for method in get_args(Method)):
+            if not any(_applies(str(name), method) for method in get_args(Method)):
                 try:
                     settings.checked({str(name): defaults[name]}, "full", OWN)
                 except settings.SettingError as error:
@@ -316,9 +338,11 @@ class _Reader:
 
     def _check_method(self, name: str, stage: Stage, recipe: Recipe) -> None:
         """Raise HarnessError if the stage cannot start from the stage that it names."""
-        if stage.method == "merge" and (stage.arguments or stage.validation or stage.evaluate):
-            self._fail(("stages", name), "a merge trains nothing: remove its settings")
-        if stage.packing and stage.method in ("prefix", "p-tuning", "prompt"):
+        unused = [*stage.arguments, *stage.adapter, *(key for key in OWN if key in stage.model_fields_set)]
+        unused = [key for key in unused if not _applies(key, "merge")]
+        if stage.method == "merge" and unused:
+            self._fail(("stages", name), f"a merge trains nothing: remove {', '.join(unused)}")
+        if stage.packing and stage.method in _PROMPT_LEARNING:
             self._fail(
                 ("stages", name, "packing"),
                 f"only the first of packed examples would see what method: {stage.method} learns; remove it",
@@ -359,8 +383,18 @@ class _Reader:
         return absolute
 
 
-def _applies(name: str, method: str) -> bool:
-    """Return whether a library has the setting `name` for stages of the `method`."""
-    if method == "merge":
-        return False
-    return name in settings.argument_types() or name in settings.adapter_types(method)
+def _method(stage: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return the method that a stage states, or that `defaults` state for it."""
+    return str(stage.get("method", defaults.get("method", "full")))
+
+
+def _applies(name: str, method: str, *, continues: bool = False) -> bool:
+    """Return whether stages of the `method` have the setting `name`.
+
+    With `continues`, they learn an adapter further, which keeps its own settings.
+    """
+    if method == "merge" or name in ("from", "method"):
+        return name in ("from", "method")
+    if name in OWN:
+        return name != "packing" or method not in _PROMPT_LEARNING
+    return name in settings.argument_types() or (not continues and name in settings.adapter_types(method))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -182,6 +183,15 @@ def _is_enumeration(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
+def _require_pattern(value: str) -> None:
+    """Raise SettingError if `value` of target_modules is no pattern, but what other trainers write for modules."""
+    names = re.split(r"[,\s]+", value.strip())
+    if value.strip().lower() == "all":
+        raise SettingError("target_modules", "'target_modules' is 'all': write all-linear")
+    if len(names) > 1 and all(re.fullmatch(r"\w[\w.]*", name) for name in names):
+        raise SettingError("target_modules", f"'target_modules' is '{value}': write a list, [{', '.join(names)}]")
+
+
 def _typed(name: str, value: Any, kind: Any) -> Any:
     """Return `value` as the type `kind`; raise SettingError if it has another type."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -191,6 +201,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         for beginning, reason in _INITIAL_WEIGHTS.items():
             if str(value).startswith(beginning):
                 raise SettingError(name, f"'{name}' cannot be {value!r}: {reason}")
+    if name == "target_modules" and isinstance(value, str):
+        _require_pattern(value)
     if kind is Any:
         return value
     choices = [choice.value for part in typing.get_args(kind) if _is_enumeration(part) for choice in part]

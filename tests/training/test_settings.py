@@ -11,7 +11,7 @@ import pytest
 from transformers import TrainingArguments
 
 from harness.training import recipe, settings
-from harness.training.other_names import NOT_NEEDED, OTHER_NAMES
+from harness.training.other_names import NOT_NEEDED, OF_CORPORA, OTHER_NAMES
 from harness.training.settings import OURS, SettingError
 
 SETTABLE = {
@@ -149,6 +149,12 @@ def test_options_that_are_called_the_same_are_taken():
     assert every_setting() >= SAME_THERE
 
 
+@pytest.mark.parametrize(("name", "here"), OF_CORPORA.items())
+def test_what_another_name_of_a_corpus_points_to_exists(name, here):
+    assert {*re.findall(r"[a-z_]+", here)} & {*recipe.Corpus.model_fields, "corpora", "validation"}, f"{name} → {here}"
+    assert name not in recipe.Corpus.model_fields
+
+
 @pytest.mark.parametrize(("name", "here"), OTHER_NAMES.items())
 def test_what_another_name_points_to_exists(name, here):
     words = re.findall(r"[a-zA-Z_]\w*", here)
@@ -178,6 +184,7 @@ def test_another_name_is_no_setting_itself(name):
         ("r", 4, 4),
         ("target_modules", ["a", "b"], ["a", "b"]),
         ("target_modules", "all-linear", "all-linear"),
+        ("target_modules", r".*\.(q|v)_proj{1,1}", r".*\.(q|v)_proj{1,1}"),
         ("init_lora_weights", "pissa", "pissa"),
         ("init_lora_weights", False, False),
         ("rank_pattern", {"q_proj": 8}, {"q_proj": 8}),
@@ -205,6 +212,11 @@ def test_values_have_the_library_s_types(name, value, expected):
         ("num_virtual_tokens", 4, "is a setting of P-tuning v2, and this stage has method: lora"),
         ("lerning_rate", 1, "did you mean 'learning_rate'"),
         ("lora_alfa", 1, "did you mean 'lora_alpha'"),
+        ("target_modules", "all", "'target_modules' is 'all': write all-linear"),
+        ("target_modules", "q_proj,v_proj", "'target_modules' is 'q_proj,v_proj': write a list, [q_proj, v_proj]"),
+        ("target_modules", "q_proj v_proj", "write a list, [q_proj, v_proj]"),
+        ("early_stopping_patience", 3, "there is no 'early_stopping_patience': set load_best_model_at_end: true"),
+        ("conversation", "chatml", "there is no 'conversation': write template in the recipe's corpora"),
         ("hub_model_id", "me/mine", "a training reaches no network"),
         ("task_type", "CAUSAL_LM", "there is no 'task_type'"),
         ("", 1, "there is no ''"),
