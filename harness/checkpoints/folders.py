@@ -14,6 +14,7 @@ from harness.checkpoints.adapters import config as adapter_configs
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.chatglm import prefix
 from harness.checkpoints.reference import CheckpointReference
+from harness.common import paths
 from harness.errors import HarnessError
 
 
@@ -31,8 +32,14 @@ class Folders(NamedTuple):
 def of(reference: CheckpointReference) -> Folders:
     """Return the folders of base and adapter. The reference may name both, only a base, or only an adapter.
 
-    Raises HarnessError if a folder is not found, is no checkpoint or no adapter, or if two adapters are named.
+    Raises HarnessError if a folder is not found, is no checkpoint or no adapter, if two adapters are named, or if a
+    revision is stated of what is on this machine.
     """
+    if reference.revision is not None and paths.exists(reference.path):
+        raise HarnessError(
+            f"{reference.path} is on this machine, and revision={reference.revision} names a version of a model on the "
+            "hub: leave it out"
+        )
     first = files.find(reference.path, reference.revision, code=reference.trust_remote_code)
     adapter = files.find(reference.adapter) if reference.adapter else None
     if adapter is not None and not (adapter_configs.holds_adapter(adapter) or prefix.has_prefix(adapter)):

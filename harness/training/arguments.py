@@ -59,6 +59,7 @@ def build(
 
     _require_values(settings)
     if metrics:
+        _require_direction(settings, metrics)
         settings = _with_metric(settings, metrics)
     else:
         _require_no_evaluation(settings)
@@ -153,6 +154,16 @@ def _with_metric(settings: Mapping[str, Any], metrics: Mapping[str, bool]) -> Ma
         hint = did_you_mean(metric, metrics) or f": choose among {choices}"
         raise HarnessError(f"metric_for_best_model is '{name}', which the stage does not measure{hint}")
     return {"greater_is_better": metrics[metric], **settings, "metric_for_best_model": f"eval_{metric}"}
+
+
+def _require_direction(settings: Mapping[str, Any], metrics: Mapping[str, bool]) -> None:
+    """Raise HarnessError if `greater_is_better` is stated and would keep the worst evaluation."""
+    metric = str(settings.get("metric_for_best_model") or "loss")
+    metric = metric if metric in metrics else metric.removeprefix("eval_")
+    stated = settings.get("greater_is_better")
+    if stated is not None and metric in metrics and stated != metrics[metric]:
+        better = "higher" if metrics[metric] else "lower"
+        raise HarnessError(f"greater_is_better is {str(stated).lower()}, and a {better} {metric} is better: remove it")
 
 
 def _require_no_evaluation(settings: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.common import places
 from harness.errors import HarnessError
-from harness.training import corpora, lineage, processes, states
+from harness.training import lineage, processes, states
 from harness.training.family import Family, settings_of
 
 _PROGRESS = "stage.json"
@@ -62,29 +62,9 @@ class Existing:
                 "--replace to train it anew"
             )
         return (
-            f"{folder} was trained from something else than stage {self._name} is now ({self._changes()}): pass "
-            "--replace to train it anew, or choose another --output"
+            f"{folder} was trained from something else than stage {self._name} is now "
+            f"({self._family.changes(self._name)}): pass --replace to train it anew, or choose another --output"
         )
-
-    def _changes(self) -> str:
-        """Return how the finished stage in the folder differs from the recipe's."""
-        record = lineage.read(self._folder)
-        if record is None:
-            return "its record is of another version, or damaged"
-        changes = lineage.differences(record.settings, settings_of(self._stage))
-        if record.seed != self._family.recipe.seed:
-            changes.append(f"seed: {record.seed} → {self._family.recipe.seed}")
-        before = {entry["name"]: entry["sha256"] for entry in (*record.corpora, *record.validation)}
-        for corpus in (*self._stage.names, *self._stage.validation):
-            if corpus in before and before[corpus] != corpora.content_hash(self._family.recipe.corpora[corpus].file):
-                changes.append(f"the content of corpus {corpus}")
-        if record.parent_key != self._family.parent_key(self._stage):
-            changes.append(f"the checkpoint it starts from, {self._stage.start}")
-        if record.name != self._name:
-            changes.append(f"its name: {record.name} → {self._name}")
-        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        others = "the recipe's threads, how a corpus is read, or a file of its tasks"
-        return ", ".join(changes[:3]) + more if changes else others
 
     def require_same_progress(self, *, replace: bool) -> None:
         """Raise HarnessError if an interrupted training in the stage's hidden folder is one of other settings."""
@@ -95,7 +75,7 @@ class Existing:
             "threads": self._family.recipe.threads,
             "processes": processes.count(),
         }
-        settings: dict[str, Any] = {**settings_of(self._stage), **shared}
+        settings: dict[str, Any] = {**settings_of(self._stage), **shared, **self._family.reading(self._stage)}
         key = self._family.key(self._name)
         if self._progress.is_dir() and states.newest(self._progress) is not None:
             before = _json(file)

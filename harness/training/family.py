@@ -77,16 +77,26 @@ class Family:
             with naming(f"stage {name}"):
                 parent = self.parent_key(stage)
             files = [(c, corpora.content_hash(self.recipe.corpora[c].file)) for c in (*stage.names, *stage.validation)]
-            how = [self._reading(corpus) for corpus in (*stage.names, *stage.validation)]
-            files += [*self._task_files(stage), *self._library_files(stage)]
-            parts = (name, self.recipe.seed, self.recipe.threads, settings_of(stage), parent, files, how)
+            others = (self.reading(stage), self.files(stage))
+            parts = (name, self.recipe.seed, self.recipe.threads, settings_of(stage), parent, files, others)
             self.keys[name] = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
         return self.keys[name]
 
-    def _reading(self, name: str) -> dict[str, Any]:
-        """Return how a corpus is read: its settings, and the kind of its file."""
-        corpus = self.recipe.corpora[name]
-        return {**corpus.model_dump(exclude={"file"}), "kind": corpus.file.suffix.lower()}
+    def reading(self, stage: Stage) -> dict[str, Any]:
+        """Return how the corpora of `stage` are read, as `corpus.setting`, the kind of their files included."""
+        result: dict[str, Any] = {}
+        for name in (*stage.names, *stage.validation):
+            corpus = self.recipe.corpora[name]
+            settings = {**corpus.model_dump(exclude={"file"}), "kind": corpus.file.suffix.lower()}
+            result |= {f"{name}.{key}": value for key, value in settings.items()}
+        return result
+
+    def files(self, stage: Stage) -> dict[str, str]:
+        """Return a hash for each task or setting of `stage` that names files."""
+        result: dict[str, str] = {}
+        for name, digest in (*self._task_files(stage), *self._library_files(stage)):
+            result[name] = hashlib.sha256(f"{result.get(name, '')}{digest}".encode()).hexdigest()
+        return result
 
     def _library_files(self, stage: Stage) -> list[tuple[str, str]]:
         """Return the files of settings that arguments of `stage` name, such as DeepSpeed's, with their hashes."""
@@ -98,7 +108,9 @@ class Family:
         """Return the files on which `stage` is evaluated, as the recipe states them, with hashes of their content."""
         tasks = [task for task in stage.evaluate if file_tasks.names_files(task)]
         places = [
-            (task, Path(name.removeprefix(file_tasks.PREFIX))) for task in tasks for name in self.recipe.task(task)
+            (_without_place(task), Path(name.removeprefix(file_tasks.PREFIX)))
+            for task in tasks
+            for name in self.recipe.task(task)
         ]
         return [(task, corpora.content_hash(place)) for task, place in places if place.exists()]
 
@@ -132,6 +144,33 @@ class Family:
         content = lineage.content_digest(self.folder(name))
         return content != record.content if record.content else not content
 
+    def changes(self, name: str) -> str:
+        """Return, in words, how the finished stage `name` in the folder differs from the recipe's."""
+        record, stage = lineage.read(self.folder(name)), self.recipe.stages[name]
+        if record is None:
+            return "its record is of another version, or damaged"
+        changes = lineage.differences(record.settings, settings_of(stage))
+        for key, before, now in (
+            ("seed", record.seed, self.recipe.seed),
+            ("threads", record.threads, self.recipe.threads),
+        ):
+            changes += [f"{key}: {before} → {now}"] if before != now else []
+        reading = {key: value for key, value in self.reading(stage).items() if key in record.reading}
+        changes += lineage.differences({key: record.reading[key] for key in reading}, reading)
+        hashes_before = {entry["name"]: entry["sha256"] for entry in (*record.corpora, *record.validation)}
+        for corpus in (*stage.names, *stage.validation):
+            before = hashes_before.get(corpus)
+            if before is not None and before != corpora.content_hash(self.recipe.corpora[corpus].file):
+                changes.append(f"the content of corpus {corpus}")
+        files = {file: digest for file, digest in self.files(stage).items() if file in record.files}
+        changes += [f"the content of {file}" for file, digest in files.items() if record.files[file] != digest]
+        if record.parent_key != self.parent_key(stage):
+            changes.append(f"the checkpoint it starts from, {stage.start}")
+        if record.name != name:
+            changes.append(f"its name: {record.name} → {name}")
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return ", ".join(changes[:3]) + more if changes else "its record does not say in what"
+
     def stale(self, name: str) -> tuple[str, ...]:
         """Return the finished stages in the folder that descend from another training of the stage `name`."""
         parent = self._identity(name)
@@ -154,8 +193,13 @@ def settings_of(stage: Stage) -> dict[str, Any]:
     """Return the settings of `stage` that decide its weights, as JSON."""
     content = stage.model_dump(exclude={"start", "parent"})
     content["arguments"] = {k: v for k, v in stage.arguments.items() if k not in _WITHOUT_EFFECT}
-    content["evaluate"] = [re.sub(r"^(\w+:)?/.*/", r"\1", name) for name in stage.evaluate]  # the place does not count
+    content["evaluate"] = [_without_place(name) for name in stage.evaluate]
     return dict(json.loads(json.dumps(content, default=str)))
+
+
+def _without_place(task: str) -> str:
+    """Return the name of a task without the folder of an absolute path, which does not count."""
+    return re.sub(r"^(\w+:)?/.*/", r"\1", task)
 
 
 _WITHOUT_EFFECT = (

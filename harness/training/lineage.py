@@ -46,6 +46,12 @@ class Lineage:
     """Path of an adapter's base, relative to the folder. None for weights of their own, and for a model of a hub."""
     base_fingerprint: str | None
     """Fingerprint of an adapter's base (`identity.content_of_base`); None for weights of their own."""
+    threads: int | None = None
+    """CPU threads that the recipe states."""
+    reading: dict[str, Any] = field(default_factory=dict)
+    """How each corpus is read, as `corpus.setting`; empty in records of older versions."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Hashes of the tasks' files and the libraries' configurations that the stage names, by these names."""
     corpora: list[dict[str, Any]] = field(default_factory=list)
     """The corpora, as `harness.training.corpora.CorpusReport`."""
     validation: list[dict[str, Any]] = field(default_factory=list)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 from harness.checkpoints.chatglm import lora as chatglm_lora
@@ -35,22 +36,24 @@ def require_trainable(located: Located, stage: Stage) -> None:
         raise HarnessError(f"{located.name}: DoRA needs the base's own weights, which {name} does not give: use int4")
     if stage.packing and located.layout is not None and located.layout.generation == 1:
         raise HarnessError(
-            f"{located.name}: a ChatGLM-6B reads contexts in both directions, so examples cannot share a row: remove "
-            "packing"
+            f"{located.name}: a ChatGLM-6B reads contexts in both directions, so examples cannot share a row: set "
+            "packing: false"
         )
     recomputes = stage.arguments.get("gradient_checkpointing") or stage.arguments.get("activation_checkpointing")
     if recomputes and stage.method == "prefix" and located.layout is None:
         raise HarnessError(
-            f"{located.name}: recomputed layers would not see the prefix: remove gradient_checkpointing from the stage"
+            f"{located.name}: recomputed layers would not see the prefix: set gradient_checkpointing: false for the "
+            "stage, and activation_checkpointing, too"
         )
     if located.layout is not None and stage.method in ("p-tuning", "prompt"):
         raise HarnessError(f"{located.name}: a ChatGLM is trained with method: full, lora or prefix")
 
 
-def prepare(model: Model, stage: Stage) -> Model:
+def prepare(model: Model, stage: Stage, tokenizer: Path | None = None) -> Model:
     """Return `model` prepared so that only the parameters that `stage` trains can change.
 
-    Raises HarnessError if PEFT cannot put such an adapter on the model.
+    `tokenizer` is the folder of its tokenizer, for a prompt that begins as the embeddings of a text. Raises
+    HarnessError if PEFT cannot put such an adapter on the model.
     """
     if stage.method == "full":
         return model.requires_grad_(True)
@@ -63,6 +66,8 @@ def prepare(model: Model, stage: Stage) -> Model:
         raise HarnessError("num_virtual_tokens, the length of what is learned in tokens, is a number from 1: state it")
     if stage.method == "lora":
         values["target_modules"] = _targets(model, values.get("target_modules"))
+    if str(values.get("prompt_tuning_init", "")).upper().endswith("TEXT") and tokenizer is not None:
+        values.setdefault("tokenizer_name_or_path", str(tokenizer))
     kind = getattr(peft, settings.ADAPTERS[stage.method][0])
     try:
         with warnings.catch_warnings():

@@ -98,8 +98,11 @@ def _save_adapter(model: Any, source: Source, hidden: Path, weights: Mapping[str
     if isinstance(model, PrefixTuned):
         chatglm_prefix.save(model, located, base_name, hidden, weights)
     else:
-        model.peft_config["default"].base_model_name_or_path = base_name
-        model.peft_config["default"].revision = known.revision if known else None
+        config = model.peft_config["default"]
+        if getattr(config, "tokenizer_name_or_path", None) == str(located.tokenizer):  # a prompt began as a text
+            config.tokenizer_name_or_path = base_name
+        config.base_model_name_or_path = base_name
+        config.revision = known.revision if known else None
         _save_by_peft(model, source, hidden, weights)
     if located.tokenizer != located.base:
         _save_tokenizer(source, hidden)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.checkpoints import ancestry, configs, contents, files, identity, loading, probe, weights
-from harness.checkpoints.adapters import attach, prompt_learning
+from harness.checkpoints.adapters import attach, merging, prompt_learning
 from harness.checkpoints.adapters.config import AdapterConfig
 from harness.checkpoints.located import Located
 from harness.checkpoints.reference import CheckpointReference
@@ -23,6 +23,10 @@ from harness.training.recipe import Stage
 
 _METHODS = {"LORA": "lora", "PREFIX_TUNING": "prefix", "P_TUNING": "p-tuning", "PROMPT_TUNING": "prompt"}
 """The method of a stage by PEFT's name for it."""
+
+
+_SHORTEST = 2
+"""Length of the shortest example in tokens: the first token of a text is not learned."""
 
 
 class Source:
@@ -45,6 +49,9 @@ class Source:
     def _require_start(self) -> None:
         """Raise HarnessError if the stage cannot start from the checkpoint."""
         stage, adapter = self._stage, self.located.adapter_config
+        if stage.method == "merge":
+            merging.require_mergeable(self.located)
+            return
         methods.require_trainable(self.located, stage)
         if adapter is not None and stage.method != _METHODS.get(adapter.method):
             raise HarnessError(
@@ -76,7 +83,13 @@ class Source:
         """
         context = self.located.max_length
         if self.located.layout is None:  # ChatGLM's prefixes take no positions
-            context -= int(self._stage.adapter.get("num_virtual_tokens") or 0)
+            virtual_tokens = int(self._stage.adapter.get("num_virtual_tokens") or 0)
+            if context - virtual_tokens < _SHORTEST:
+                raise HarnessError(
+                    f"num_virtual_tokens {virtual_tokens:,} leaves no room in the {context:,} tokens that "
+                    f"{self.located.name} reads: set it lower"
+                )
+            context -= virtual_tokens
         if self._stage.max_length <= context:
             return self._stage.max_length
         if "max_length" in self._stage.model_fields_set:
@@ -117,7 +130,7 @@ class Source:
         marks = configs.context_marks(located.config)
         probe.check_vocabulary(self.tokenizer, located.tokenizer, rows, located.base, marks)
         if located.adapter_config is None:
-            return methods.prepare(loaded.model, self._stage)
+            return methods.prepare(loaded.model, self._stage, located.tokenizer)
         return self._continued(loaded.model)
 
     def _continued(self, base: Model) -> Model:

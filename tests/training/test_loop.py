@@ -333,6 +333,25 @@ def test_a_metric_that_is_not_measured_is_refused(settings, message):
 
 
 @pytest.mark.parametrize(
+    ("metric", "stated", "better"),
+    [
+        (None, True, "lower loss"),
+        ("loss", True, "lower loss"),
+        ("eval_a_loss", True, "lower a_loss"),
+        ("quiz", False, "higher quiz"),
+    ],
+)
+def test_a_direction_that_keeps_the_worst_evaluation_is_refused(metric, stated, better):
+    metrics = arguments.metrics(["a"], {"quiz": True})
+    settings = {"load_best_model_at_end": True} | ({} if metric is None else {"metric_for_best_model": metric})
+    with pytest.raises(
+        HarnessError, match=f"greater_is_better is {str(stated).lower()}, and a {better} is better: remove"
+    ):
+        arguments.check({**settings, "greater_is_better": stated}, metrics, on_cpu=True)
+    arguments.check({**settings, "greater_is_better": not stated}, metrics, on_cpu=True)
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"lr_scheduler_type": "warmup_stable_decay"}, "decay"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import peft
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from harness.checkpoints.loading import Loader, locate
 from harness.checkpoints.reference import parse
@@ -16,7 +19,7 @@ from harness.training.sources import Source
 from harness.training.stages import Trained
 from support import gguf_files, tiny
 from support.tampering import copied, set_weights
-from support.trained_stages import train
+from support.trained_stages import HEAD, train
 
 QUANTISED = {
     "lora on int8": ("quantize=int8", "method: lora, r: 4, target_modules: [v_proj, q_proj]"),
@@ -97,6 +100,9 @@ def test_lengths_stay_within_the_context(base, tmp_path):
     )
     error = refused(base, tmp_path, "from: base, method: prefix, num_virtual_tokens: 16, max_length: 500")
     assert "max_length 500 is more than the 496 tokens" in error
+    for tokens in (511, 2000):
+        error = refused(base, tmp_path, f"from: base, method: prompt, num_virtual_tokens: {tokens}")
+        assert f"num_virtual_tokens {tokens:,} leaves no room in the 512 tokens that base reads: set it lower" in error
     assert beside(base, tmp_path, "from: 'base,max_length=64', max_length: 64").lineage.settings["max_length"] == 64
 
 
@@ -126,6 +132,62 @@ def test_a_continued_adapter_keeps_its_method_and_settings(base, tmp_path):
     )
     stage = beside(base, tmp_path, f"from: '{base},adapter={adapter}', method: lora")
     assert stage.lineage.base_fingerprint == json.loads((adapter / "training.json").read_text())["base_fingerprint"]
+
+
+def test_an_adapter_of_a_checkpoint_is_merged(base, tmp_path):
+    train(tmp_path / "first", f"lora: {{from: {base}, method: lora, r: 4}}")
+    adapter = tmp_path / "first/out/lora"
+    starts = {"alone": str(adapter), "both": f"'{base},adapter={adapter}'"}
+    stages = train(
+        tmp_path,
+        *(f"{name}: {{from: {start}, method: merge}}" for name, start in starts.items()),
+        "more: {from: alone}",
+    )
+    for name in starts:
+        assert Loader().load(locate(parse(str(stages[name].folder)))).adapter_effect is None
+    alone, both = (load_file(stages[name].folder / "model.safetensors") for name in starts)
+    assert all(torch.equal(alone[key], both[key]) for key in alone)
+    plain = load_file(base / "model.safetensors")
+    assert not all(torch.equal(alone[key], plain[key]) for key in alone if key in plain)
+    assert train(tmp_path, f"alone: {{from: {adapter}, method: merge}}")["alone"].reused
+    (tmp_path / "base").symlink_to(base)
+    assert "has no adapter to merge: name one" in refused(base, tmp_path, "from: base, method: merge")
+    train(tmp_path / "other", f"prompt: {{from: {base}, method: prompt, num_virtual_tokens: 2}}")
+    error = refused(base, tmp_path, "from: other/out/prompt, method: merge")
+    assert "is not a change of weights" in error or "nothing to merge" in error
+
+
+def test_a_continued_checkpoint_takes_no_settings_of_adapters_from_the_defaults(base, tmp_path):
+    train(tmp_path / "first", f"lora: {{from: {base}, method: lora, r: 4}}")
+    head = HEAD.replace("max_length: 128", "max_length: 128, r: 8, lora_alpha: 3")
+    stage = train(tmp_path, "more: {from: first/out/lora, method: lora}", head=head)["more"]
+    assert json.loads((stage.folder / "adapter_config.json").read_text())["r"] == 4
+    assert stage.lineage.settings["adapter"] == {}
+
+
+def test_a_revision_of_a_folder_on_this_machine_is_refused(base, tmp_path):
+    error = refused(base, tmp_path, "from: 'base,revision=abc'")
+    assert "is on this machine, and revision=abc names a version of a model on the hub: leave it out" in error
+    with pytest.raises(HarnessError, match="leave it out"):
+        locate(parse(f"{base},revision=main"))
+
+
+def test_a_prompt_may_begin_as_a_text(base, tmp_path):
+    text = "春天"
+    settings = f"method: prompt, num_virtual_tokens: 3, prompt_tuning_init: TEXT, prompt_tuning_init_text: {text}"
+    stage = beside(base, tmp_path, f"from: base, {settings}, learning_rate: 1.0e-9, max_steps: 1")
+    ids = AutoTokenizer.from_pretrained(base)(text)["input_ids"]
+    expected = load_file(base / "model.safetensors")["model.embed_tokens.weight"][(ids * 3)[:3]]
+    [learned] = load_file(stage.folder / "adapter_model.safetensors").values()
+    torch.testing.assert_close(learned, expected, atol=1e-5, rtol=0)
+    config = json.loads((stage.folder / "adapter_config.json").read_text())
+    assert config["tokenizer_name_or_path"] == config["base_model_name_or_path"]
+    Loader().load(locate(parse(str(stage.folder))))
+    peft.AutoPeftModelForCausalLM.from_pretrained(stage.folder)
+    more = train(tmp_path, f"more: {{from: {stage.folder}, method: prompt}}")["more"]
+    assert more.lineage.steps == 2
+    with pytest.raises(HarnessError, match="prompt_tuning_init_text can't be None"):
+        train(tmp_path, f"none: {{from: {base}, method: prompt, num_virtual_tokens: 3, prompt_tuning_init: TEXT}}")
 
 
 def test_an_adapter_on_a_base_that_was_trained_anew_is_not_continued(base, tmp_path):

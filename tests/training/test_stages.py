@@ -305,8 +305,34 @@ def test_what_reads_a_corpus_otherwise_trains_anew(own):
     list(stages.train(plan, own / "out", ["full"]))
     (own / "more.jsonl").rename(own / "more.txt")
     (own / "recipe.yaml").write_text(RECIPE.replace("more: more.jsonl", "more: more.txt"), encoding="utf-8")
-    with pytest.raises(HarnessError, match="full was trained from something else"):
+    with pytest.raises(HarnessError, match=r"full was trained from something else.*\(more\.kind: \.jsonl → \.txt\)"):
         list(stages.train(recipe.load(own / "recipe.yaml"), own / "out", ["full"]))
+
+
+def test_a_stage_that_no_longer_fits_names_what_differs(own):
+    text = RECIPE.replace("talk: talk.jsonl", "talk: {file: talk.jsonl}")
+    text = text.replace("{from: start,", "{from: start, evaluate: quiz.jsonl, eval_steps: 4,")
+    (own / "quiz.jsonl").write_text('{"question": "1+1?", "A": "2", "B": "3", "answer": "A"}\n', encoding="utf-8")
+
+    def train(text: str) -> None:
+        (own / "recipe.yaml").write_text(text, encoding="utf-8")
+        list(stages.train(recipe.load(own / "recipe.yaml"), own / "out", ["full"]))
+
+    train(text)
+    for changed, difference in (
+        (text.replace("talk.jsonl}", "talk.jsonl, learn: everything}"), "talk.learn: answers → everything"),
+        (text.replace("talk.jsonl}", "talk.jsonl, system: s}"), "talk.system:  → s"),
+        (text.replace("talk.jsonl}", "talk.jsonl, template: alpaca}"), "talk.template: None → alpaca"),
+        (text.replace("threads: 1", "threads: 2"), "threads: 1 → 2"),
+        (text.replace("seed: 1", "seed: 2"), "seed: 1 → 2"),
+        (text.replace("threads: 1", ""), "threads: 1 → None"),
+    ):
+        with pytest.raises(HarnessError) as error:
+            train(changed)
+        assert f"full is now ({difference}): pass --replace" in str(error.value)
+    (own / "quiz.jsonl").write_text('{"question": "1+1?", "A": "2", "B": "4", "answer": "A"}\n', encoding="utf-8")
+    with pytest.raises(HarnessError, match=r"\(the content of quiz\.jsonl\): pass --replace"):
+        train(text)
 
 
 def test_stages_further_down_are_stale_too(own):

@@ -72,7 +72,7 @@ def merge(reference: CheckpointReference, output: Path) -> Merged:
 
 
 def require_mergeable(located: Located) -> None:
-    """Raise HarnessError if `located` has no adapter, or one that cannot be merged."""
+    """Raise HarnessError if `located` has no adapter, or one that cannot be merged into its base."""
     adapter = located.adapter_config
     if adapter is None:
         raise HarnessError(f"{located.base} has no adapter to merge: name one, as {located.base},adapter=FOLDER")
