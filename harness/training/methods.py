@@ -91,6 +91,9 @@ def _targets(model: Model, stated: object) -> str | list[str]:
     if isinstance(stated, list):
         return [str(name) for name in stated]
     if isinstance(stated, str) and stated != "all-linear":
+        names = [name for name, _ in model.named_modules()]
+        if stated not in names and any(name.endswith(f".{stated}") for name in names):
+            raise HarnessError(f"target_modules '{stated}' is a pattern for whole names: write a list, [{stated}]")
         return stated
     output = model.get_output_embeddings()
     modules: list[tuple[str, Any]] = [(name, layer) for name, layer in model.named_modules() if layer is not output]

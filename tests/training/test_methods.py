@@ -70,6 +70,11 @@ def test_stated_modules_are_taken(targets, count):
     assert len([name for name in names if "lora_A" in name]) == count
 
 
+def test_a_name_of_modules_that_is_no_list_is_refused():
+    with pytest.raises(HarnessError, match=r"'q_proj' is a pattern for whole names: write a list, \[q_proj\]"):
+        methods.prepare(model(), stage("lora", target_modules="q_proj"))
+
+
 def test_modules_to_save_and_defaults_are_those_of_peft():
     prepared = methods.prepare(model(), stage("lora", modules_to_save=["lm_head"]))
     assert {name for name in learning(prepared) if "lora_" not in name} == {
