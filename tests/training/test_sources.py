@@ -102,6 +102,7 @@ def test_lengths_stay_within_the_context(base, tmp_path):
     assert "max_length 500 is more than the 496 tokens" in error
     for tokens in (511, 2000):
         error = refused(base, tmp_path, f"from: base, method: prompt, num_virtual_tokens: {tokens}")
+        assert error.startswith("stage s: ")
         assert f"num_virtual_tokens {tokens:,} leaves no room in the 512 tokens that base reads: set it lower" in error
     assert beside(base, tmp_path, "from: 'base,max_length=64', max_length: 64").lineage.settings["max_length"] == 64
 

@@ -134,7 +134,7 @@ def test_a_stage_whose_tasks_have_changed_is_another(place, trained, tmp_path):
     assert str(tmp_path) not in record
     (tmp_path / "text.txt").unlink()
     (tmp_path / "text.txt").write_text("5个苹果。", encoding="utf-8")
-    with pytest.raises(HarnessError, match=r"was trained from something else .* or a file of its tasks"):
+    with pytest.raises(HarnessError, match=r"was trained from something else .*\(the content of ppl:text\.txt\)"):
         trained_stages.train(tmp_path, text)
 
 

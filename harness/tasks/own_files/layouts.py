@@ -260,7 +260,8 @@ def _conversation(row: Row, column: str) -> Document:
     """Return the document of a conversation: the last answer is to be given after all earlier turns."""
     items = _listed(row, column)
     if items is None:
-        raise row.error(f"it has no '{column}', but {', '.join(row.names()) or 'nothing'}")
+        others = ", ".join(row.names())
+        raise row.error(f"it has no '{column}'{others and f', but {others}'}")
     if not isinstance(items, list):
         raise row.error(f"'{column}' is not a list of turns, but {_kind(items)}")
     if not items:
@@ -289,6 +290,8 @@ def _read_turn(row: Row, column: str, number: int, item: object) -> Turn:
     role, content = (_first(item, names) for names in (("from", "role"), ("value", "content")))
     if role is None:
         raise row.error(f"'{column}' holds a turn without a role, 'from' or 'role' (turn {number})")
+    if not {"value", "content"} & item.keys():
+        raise row.error(f"'{column}' holds a turn with neither 'value' nor 'content' (turn {number}, {role})")
     known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
         raise row.error(f"'{column}' holds a turn of a role ({role}) other than {', '.join(_ROLES)} (turn {number})")

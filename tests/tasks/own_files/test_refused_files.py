@@ -157,6 +157,8 @@ IMAGE = {"type": "image_url", "image_url": {"url": "x.png"}}
         (conversation(("human", "a")), "does not end with a question and its answer, but with user"),
         (conversation(("gpt", "a"), ("gpt", "b")), "its answer, but with assistant, assistant"),
         (conversation(("system", "")), "does not end with a question and its answer: correct"),
+        ({"conversations": [{"from": "human", "text": "a"}]}, "a turn with neither 'value' nor 'content' (turn 1,"),
+        ({"conversations": None}, "line 2: it has no 'conversations': correct or remove it"),
         ({"conversations": []}, "'conversations' is an empty list"),
         ({"conversations": "[]"}, "'conversations' is an empty list"),
         ({"conversations": "a"}, "'conversations' is not a list of turns, but a text"),
