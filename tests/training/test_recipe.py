@@ -209,7 +209,7 @@ def test_defaults_that_do_not_apply_to_a_stage_are_left_out(tmp_path):
     stages = recipe.load(written(tmp_path, f"{ALL}{more}  prefix: {{from: base, method: prefix}}\n")).stages
     assert stages["lora"].adapter == {"r": 16, "lora_alpha": 32}
     assert (stages["lora"].names, stages["lora"].packing) == (["laws"], True)
-    merged = recipe.Stage.model_validate({"from": "lora", "method": "merge"})
+    merged = recipe.Stage.model_validate({"from": "lora", "method": "merge", "parent": "lora"})
     assert stages["merged"] == merged
     assert (stages["more"].adapter, stages["more"].arguments) == ({}, {"max_steps": 5})
     assert stages["prefix"].adapter == {"num_virtual_tokens": 8}
