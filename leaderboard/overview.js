@@ -7,7 +7,7 @@
 harness.overview = (() => {
   const core = harness.core;
   const { el, word, named, go, adjust, elsewhere, address, unit, average, fixed, decimals, count } = core;
-  const COMMON = 0.5; // a score belongs to a family's common subset if this share of its checkpoints has it
+  const FAMILIAR = 0.5; // the share of a family's scores with which a checkpoint has a say in the common subset
 
   // --- columns
 
@@ -36,13 +36,14 @@ harness.overview = (() => {
     return family.columns.length > 1 || tasksOf({ number, column: core.board.columns[number], family }).length > 0;
   };
 
-  /** Return the scores over which a family is averaged: comparable, in percent or alike, and had by most checkpoints. */
+  /** Return the scores over which a family is averaged: in percent, and had by all checkpoints that have half of them. */
   function commonSubset(family) {
     const { columns } = core.board;
     const usable = family.columns.filter((number) => columns[number].fraction && columns[number].higher && columns[number].primary);
     const has = (number, row) => comparable(columns[number].cells[row]);
-    const rows = core.board.checkpoints.map((_, row) => row).filter((row) => usable.some((number) => has(number, row)));
-    return usable.filter((number) => rows.filter((row) => has(number, row)).length >= COMMON * rows.length);
+    const coverage = (row) => usable.filter((number) => has(number, row)).length;
+    const rows = [...core.board.checkpoints.keys()].filter((row) => coverage(row) && coverage(row) >= FAMILIAR * usable.length);
+    return usable.filter((number) => rows.every((row) => has(number, row)));
   }
 
   const comparable = (cell) => Boolean(cell) && !cell.apart;
@@ -124,6 +125,9 @@ harness.overview = (() => {
   const keyOf = (item) => (item.kind === "family" ? `f:${item.family.name}` : `c:${item.number}`);
 
   const COSTS = { tokens: count, seconds: core.duration, speed: (value) => fixed(value, 0), peak: core.bytes, bytes: core.bytes };
+
+  /** Return the costs that any checkpoint has. */
+  const knownCosts = () => Object.entries(COSTS).filter(([key]) => core.board.checkpoints.some((checkpoint) => checkpoint.cost[key] !== null));
 
   // --- the table
 
@@ -228,12 +232,12 @@ harness.overview = (() => {
 
   function costCells(row) {
     const { cost } = core.board.checkpoints[row];
-    return Object.entries(COSTS).map(([key, written]) => el("td", { class: "number cost" }, cost[key] === null ? "–" : written(cost[key])));
+    return knownCosts().map(([key, written]) => el("td", { class: "number cost" }, cost[key] === null ? "–" : written(cost[key])));
   }
 
   function costHeads(now) {
     const [sorted, direction] = (now.get("sort") ?? "").split(" ");
-    return Object.keys(COSTS).map((key) => el("th", { scope: "col", class: "cost", "aria-sort": sorted === key ? (direction === "back" ? "descending" : "ascending") : null },
+    return knownCosts().map(([key]) => el("th", { scope: "col", class: "cost", "aria-sort": sorted === key ? (direction === "back" ? "descending" : "ascending") : null },
       el("button", { type: "button", class: "sort", onclick: () => go({ sort: sorted === key && direction !== "back" ? `${key} back` : key }) }, el("b", {}, word(`cost_${key}`)))));
   }
 

@@ -86,5 +86,5 @@ harness.words = {
   statistics_test: ["Two checkpoints are compared on the same documents: McNemar's exact test and Tango's interval for right and wrong answers, Student's t and sign flips for other means, bootstrap and random swaps for metrics of a corpus.", "两个检查点在相同题目上比较：对错用 McNemar 精确检验与 Tango 区间，其他均值用 t 检验与符号翻转，语料级指标用自助法与随机交换。"],
   statistics_best: ["The best of a column is compared with each other score; the p-values are corrected by Holm's procedure.", "每列最佳与其他成绩逐一比较，p 值以 Holm 法校正。"],
   statistics_marks: ["▲ and ▼ are two-sided tests at 5 %, corrected for the number of scores of the pair.", "▲ ▼ 为 5 % 双侧检验，按该对的成绩项数校正。"],
-  statistics_average: ["A family's average is over the scores that at least half of its checkpoints have; a checkpoint that lacks one of them has none.", "族平均取至少半数检查点都有的成绩；缺少其中任一项者不计平均。"],
+  statistics_average: ["A family's average is over the scores that all checkpoints with at least half of them have; a checkpoint that lacks one of these has none.", "族平均取所有覆盖过半的检查点共有的成绩；缺少其中任一项者不计平均。"],
 };
