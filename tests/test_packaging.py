@@ -78,4 +78,4 @@ def test_a_run_and_its_page_work_outside_the_repository(installed: Path, tmp_pat
     tiny.llama(tmp_path / "base", context=2048)
     run(installed, tmp_path, "run", "--model", "base", "--tasks", "ceval_law", "--data", "data", "-o", "runs")
     run(installed, tmp_path, "leaderboard", "runs", "-o", "site")
-    assert "ceval_law" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "ceval_law" in (tmp_path / "site" / "table.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import ancestry
-from harness.common import hashes
+from harness.common import hashes, safe_load
 from harness.common.versions import ANSWERING, installed
 
 RECORD = ancestry.RECORD
@@ -103,7 +103,20 @@ def content_digest(folder: Path, *, with_tokenizer: bool = False) -> str:
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
     if not any(file.match(pattern) for file in files for pattern in _WEIGHTS):
         return ""
-    return hashlib.sha256("".join(f"{file.name} {hashes.sha256(file)}\n" for file in files).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{file.name} {_digest(file)}\n" for file in files).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    """Return the hash of a file; of an adapter's configuration, without the place of its base on this machine."""
+    if file.name == "adapter_config.json":
+        try:
+            content = safe_load.json_file(file)
+        except ValueError:  # damaged
+            content = None
+        if isinstance(content, dict):
+            content.pop("base_model_name_or_path", None)
+            return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashes.sha256(file)
 
 
 _WEIGHTS = ("*.safetensors", "*.bin")

@@ -25,6 +25,8 @@ from harness.runs.sweep import run
 from harness.training import recipe, stages
 from support.small_world import shrink_corpora
 
+pytestmark = pytest.mark.oracle  # two minutes of training
+
 RECIPE = Path(__file__).with_name("small_recipe.yaml")
 MEMBERS = {
     "base": "base",

@@ -42,7 +42,7 @@ def test_every_command_is_named_and_the_leaderboard_is_built(events, folder):
     verbs = [event.words[1] for event in events if isinstance(event, story.Command)]
     assert verbs == ["train", "run", "show", "leaderboard"]
     assert isinstance(events[-1], Page)
-    page = events[-1].file.read_text(encoding="utf-8")
+    page = events[-1].file.with_name("table.html").read_text(encoding="utf-8")
     assert events[-1].file == folder / "site" / "index.html"
     assert all(member.name in page for member in FAMILY)
 

@@ -26,8 +26,8 @@ SIZES = {
 """Characters or bytes of the shorter input by group; the longer one has four times as many."""
 SIZE = 5_000
 """The same for other groups."""
-STEP = 6
-"""`make test` tries every sixth shape with each reader, and other ones with the next; `make soak` tries all."""
+STEP = 12
+"""`make test` tries every twelfth shape with each reader, and other ones with the next; `make soak` tries all."""
 FLOOR = 0.015
 """Seconds of processor time below which a measurement is noise; a linear reader takes less for most inputs."""
 STEEPEST = 8.0

@@ -382,4 +382,4 @@ def test_the_command_prints_the_page(report: MakeReport, tmp_path: Path, capsys:
     leaderboard([tmp_path / "reports"], tmp_path / "out")
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'out' / 'index.html'}\n"
-    assert printed.err == "the site has 0.2 MB\n"
+    assert printed.err == "the site has 0.1 MB\n"

@@ -20,6 +20,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.commands.close()
 
 
+@pytest.mark.soak
 def test_a_run_killed_three_times_continues_to_the_same_reports(tmp_path: Path) -> None:
     world = World(tmp_path, questions=8)
     world.require_an_orderly_stop("two checkpoints", tmp_path / "output", 0.4, signal.SIGTERM)

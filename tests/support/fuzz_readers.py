@@ -448,6 +448,7 @@ def _manifest() -> dict[str, Any]:
 
 
 _MANIFEST = _manifest()
+_LINEAGE_TEXT = b"sft: cpt\nlora: {parent: sft, corpora: [law, chat]}\n"
 _POLICY_TEXT = b"margin: 2\nalpha: 0.05\ntasks:\n  - match: 'ceval*'\n    margin: 1%\n    floor: 30\n"
 _TASK_TEXT = b"task: ferries\ninclude: ../x.yaml\ndoc_to_text: !function utils.text\nmetadata:\n  version: 1\n"
 
@@ -464,7 +465,8 @@ def _counts(file: Path) -> object:
 
 SETTINGS_FILES = Group(
     "files of settings and results",
-    documents(_POLICY, _RECIPE, _CALIBRATION, _MANIFEST, _TASK) | damaged([_POLICY_TEXT, _TASK_TEXT, _RECIPE_TEXT]),
+    documents(_POLICY, _RECIPE, _CALIBRATION, _MANIFEST, _TASK)
+    | damaged([_POLICY_TEXT, _LINEAGE_TEXT, _TASK_TEXT, _RECIPE_TEXT]),
     {
         "verdicts.policy.read": _of_file("policy.yaml", policy.read),
         "leaderboard.lineage.read": _of_file("lineage.yaml", lineage_of_sites.read),
@@ -477,7 +479,11 @@ SETTINGS_FILES = Group(
         "tasks.index.read": _in_folder("ferries.yaml", lambda folder: task_index.read([folder])),
         "tasks.index.require_readable": _in_folder("ferries.yaml", task_index.require_readable),
     },
-    [_POLICY_TEXT, *(json.dumps(sample).encode() for sample in (_RECIPE, _CALIBRATION, _MANIFEST, _TASK))],
+    [
+        _POLICY_TEXT,
+        _LINEAGE_TEXT,
+        *(json.dumps(sample).encode() for sample in (_RECIPE, _CALIBRATION, _MANIFEST, _TASK)),
+    ],
     examples=30,
 )
 TRAINING_FILES = Group(

@@ -199,8 +199,16 @@ def test_half_written_states_are_ignored(file, content, tmp_path):
     assert not (tmp_path / "checkpoint-10").exists()
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "half", "one bit"])
-@pytest.mark.parametrize("file", [states.LEARNED, "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (states.LEARNED, "one bit"),
+        ("optimizer.pt", "missing"),
+        ("optimizer.pt", "half"),
+        ("scheduler.pt", "empty"),
+        ("rng_state.pth", "missing"),
+    ],
+)
 def test_no_training_is_continued_from_a_damaged_state(file, damage, tmp_path):
     fit(small.model(), tmp_path, {"save_steps": 4, "save_total_limit": 5})
     damaged = tmp_path / "checkpoint-10" / file

@@ -69,7 +69,7 @@ def test_the_page_marks_the_cell_and_lists_the_answers(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output(capsys, "leaderboard", *map(str, folders), "-o", str(tmp_path / "site"))
-    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "site" / "table.html").read_text(encoding="utf-8")
     assert page.count("doubtful answers") == 1
     assert page.count(SENTENCE) >= 2  # in the cell's title, and in the table of answers
     assert '<h2 id="answers">' in page
