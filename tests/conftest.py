@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # the trainer's second thre
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-pytest_plugins = ["support.wall_time", "support.frozen_heap"]
+pytest_plugins = ["support.wall_time", "support.frozen_heap", "support.sampled"]
 
 # How many examples hypothesis tries; tests of slow functions try a fraction of `settings.default.max_examples`.
 # `make soak` runs every such test again with --hypothesis-profile=thorough.

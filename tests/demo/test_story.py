@@ -57,6 +57,7 @@ def beginning(place: Path, reports: int) -> list[story.Event]:
     return events
 
 
+@pytest.mark.oracle
 def test_a_second_call_trains_nothing(events, family, folder, tmp_path):
     weights = {file: file.stat().st_mtime_ns for file in folder.rglob("*.safetensors")}
     for place, evaluated in ((folder, len(FAMILY)), (tmp_path / "elsewhere", 2)):
@@ -78,6 +79,7 @@ def test_deleted_checkpoints_are_restored(events, tmp_path):
     assert (place / "checkpoints" / "sft" / "model.safetensors").is_file()
 
 
+@pytest.mark.oracle
 def test_a_cache_that_cannot_be_written_does_not_stop_the_demo(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "demo").write_text("a file, where a folder should be")

@@ -103,6 +103,7 @@ def check(folders: Any, name: str, kind: str, quantize: str | None) -> None:
         probed = {name: value for name, value in vars(lm.engine).items() if name in PROBED}
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(("name", "kind", "quantize"), SAMPLE)
 def test_it_answers_as_the_libraries_do(folders: Any, name: str, kind: str, quantize: str | None) -> None:
     check(folders, name, kind, quantize)
@@ -127,6 +128,7 @@ KINDS = (("lora", None), ("ptuning", None), ("prefix", None), ("lora", "int8"), 
 SUPPORTED = [(name, *kind) for name in OTHERS for kind in KINDS if (*kind, name) not in LEFT_OUT]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "kind", "quantize"), SUPPORTED[::3])
 def test_on_any_walk_it_answers_as_the_libraries_do(folders: Any, name: str, kind: str, quantize: str | None) -> None:
     check(folders, name, kind, quantize)

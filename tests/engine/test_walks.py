@@ -83,6 +83,7 @@ def score(engine: Engine, pairs: list[Pair]) -> list[tuple[float, bool]]:
     return [answers[i] for i in range(len(pairs))]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", WALKS)
 def test_a_model_takes_its_fastest_walk_and_answers_as_with_one_sequence_at_a_time(
     folder_of: Callable[[str], Path], name: str

@@ -87,6 +87,7 @@ MEANS: dict[str, Callable[[Generator], tuple[list[float], list[float]]]] = {
 }
 
 
+@pytest.mark.sampled(30)
 @pytest.mark.parametrize("name", MEANS)
 @pytest.mark.parametrize(
     ("grouping", "span"),
@@ -171,6 +172,7 @@ def test_corpora(metric: str, grouping: str, page: Any) -> None:
     require_equal(numbers, expected)
 
 
+@pytest.mark.oracle
 def test_a_corpus_of_more_documents_than_groups(page: Any) -> None:
     random = np.random.default_rng(5)
     baseline, candidate = counts(3, 5)(random, 2_050), counts(3, 5)(random, 2_050)

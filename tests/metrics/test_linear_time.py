@@ -113,6 +113,7 @@ def steepest(function: Reader, start: str, piece: str, scale: float) -> float:
 FUNCTIONS = list(answer_readers.readers())
 
 
+@pytest.mark.sampled(50)
 @pytest.mark.parametrize("place", range(len(FUNCTIONS)), ids=[name for name, _ in FUNCTIONS])
 def test_time_grows_no_faster_than_the_answer(place: int) -> None:
     name, function = FUNCTIONS[place]

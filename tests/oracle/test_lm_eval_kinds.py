@@ -83,6 +83,7 @@ def test_every_kind_is_answered_as_lm_eval_answers_it(
     assert comparison.largest is None or comparison.largest <= FP32_LOGLIKELIHOOD
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("kind", "quantize"), SAMPLE)
 def test_a_sample_of_them_is(folders: dict[str, Path], data: Path, kind: str, quantize: str | None) -> None:
     comparison = compared(folders, data, kind, quantize, "ceval_law", 2)

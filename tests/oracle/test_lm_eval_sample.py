@@ -28,6 +28,7 @@ def shorten(task: Task) -> None:
         task.generation_settings = {**task.generation_settings, "max_gen_toks": 24}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("kind", "task", "documents"),
     [("base", "ceval_law", 2), ("base", "mmlu_anatomy", 3), ("lora", "mmlu_anatomy", 2), ("lora", "gsm8k", 2)],

@@ -98,6 +98,7 @@ SLOW = (
 )
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("name", "documents"),
     [pytest.param(*item, marks=[pytest.mark.oracle] * (item[0] in SLOW)) for item in DOCUMENTS.items()],

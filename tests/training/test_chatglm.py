@@ -207,6 +207,7 @@ def trained(place: Path, text: str, output: str, **options) -> dict[str, Path]:
     return {stage.name: stage.folder for stage in stages.train(plan, place / output, **options)}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_every_method_makes_a_checkpoint(place, number):
     text = STAGES.replace("%d", str(number)).replace("START", "full" if number == 3 else f"b{number}")

@@ -237,6 +237,7 @@ REAL = (
 )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.data
 @pytest.mark.parametrize("name", REAL)
 def test_answers_of_real_rows_are_learned_to_the_letter(data, name):

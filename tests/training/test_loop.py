@@ -194,6 +194,7 @@ def test_the_weights_of_the_best_score_are_kept(metric, best, tmp_path):
     assert len(result.losses) == 4
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("metric", [None, "loss", "eval_loss", "good_loss", "eval_bad_loss"])
 def test_the_weights_of_the_best_loss_are_kept(metric, tmp_path):
     """`good` is what is learned, so its loss falls to the end; `bad` has other answers to the same prompts."""
@@ -231,6 +232,7 @@ EASY = [([3, 5, 7, 9, 11, 13], 1)] * 16
 """What any training learns."""
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("make", [small.model, small.lora], ids=["full", "lora"])
 @pytest.mark.parametrize(
     "settings",

@@ -149,6 +149,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(StageTrainer, "_get_grad_norm", stopping)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("make", "settings", "capacity"),
     [

@@ -75,6 +75,7 @@ def answers(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, Answers(checkpoint.model, checkpoint.root).logits(ids)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_peft_loads_an_adapter_and_answers_the_same(trained, name, elsewhere):
     ids, expected = answers(trained / name)

@@ -51,6 +51,7 @@ def refused(base: Path, folder: Path, stage: str) -> str:
     return str(error.value)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", QUANTISED)
 def test_adapters_learn_on_quantised_weights_and_load_on_them(base, tmp_path, name):
     key, settings = QUANTISED[name]

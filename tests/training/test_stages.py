@@ -280,6 +280,7 @@ def test_a_parent_with_other_weights_makes_its_children_stale(own):
     assert [stage.reused for stage in again] == [True, False, False]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("damage", ["deleted", "cut", "changed"])
 def test_damaged_weights_are_named_and_trained_anew_if_the_user_says_so(own, damage):
     plan = recipe.load(own / "recipe.yaml")

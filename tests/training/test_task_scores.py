@@ -63,6 +63,7 @@ def run_scores(place: Path, folder: Path) -> Mapping[str, float]:
     return {f"eval_{key}": score for key, score in scores.items()}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", STAGES)
 def test_the_last_scores_are_those_of_a_run_of_the_checkpoint(name, place, trained):
     evaluations = trained[name].lineage.evaluations

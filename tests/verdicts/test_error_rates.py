@@ -9,6 +9,7 @@ from support.simulated import IGNORING_CLUSTERS, SCENARIOS, Scenario, false_verd
 GATES = 500
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("scenario", SCENARIOS[:7], ids=lambda item: item.name)
 def test_verdicts_are_wrong_no_more_often_than_alpha(scenario: Scenario) -> None:
     assert max(false_verdicts(scenario, GATES)) <= most_by_chance(GATES)

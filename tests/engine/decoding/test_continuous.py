@@ -112,6 +112,7 @@ def prompt_of(number: int, shared: int, packs: int, length: int) -> Prompt:
     return Prompt([*common, *rest], Settings(max_tokens=length))
 
 
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("shared", [0, 1])
 @pytest.mark.parametrize("packs", [1, 2, 3, 5])
 @pytest.mark.parametrize("rows", [1, 4, 100])
