@@ -1,9 +1,9 @@
 """A pytest plugin: the suite ends with its wall time, its ten slowest tests and a bound that it must keep.
 
-The bound is `HARNESS_TEST_MINUTES`, by default 12, and up to half as much again on a machine slower than `STEPS`: the
-bound is the suite's, not the machine's. It is enforced only under CI (`HARNESS_CI` is set) and only for a full run (`make
-test`): a selection of tests says nothing about the suite. The figures are printed after every run, with the speed of the
-machine beside them, so that figures of two machines can be compared.
+The bound is `HARNESS_TEST_MINUTES`, by default 12, and up to half as much again on a machine slower than `STEPS`:
+the bound is the suite's, not the machine's. It is enforced only under CI (`HARNESS_CI` is set) and only for a full
+run (`make test`): a selection of tests says nothing about the suite. The figures are printed after every run, with
+the speed of the machine beside them, so that figures of two machines can be compared.
 
 Not here: what one function costs. tests/benchmarks measures that.
 """
