@@ -68,8 +68,7 @@ harness.core = (() => {
   }
 
   /** Return a text with its `names` in bold, and in isolation from the direction of the text around them. */
-  const named = (text) =>
-    text.split("`").map((part, i) => (i % 2 ? el("b", {}, el("bdi", {}, part)) : part));
+  const named = (text) => text.split("`").map((part, i) => (i % 2 ? el("b", {}, el("bdi", {}, part)) : part));
 
   // --- words
 
@@ -98,9 +97,9 @@ harness.core = (() => {
 
   /** Return the address of another view, which keeps the language and the theme only. */
   function elsewhere(changes) {
-    const kept = new URLSearchParams();
-    for (const key of ["lang", "theme"]) if (state().has(key)) kept.set(key, state().get(key));
-    return address(changes, kept);
+    const settings = new URLSearchParams();
+    for (const key of ["lang", "theme"]) if (state().has(key)) settings.set(key, state().get(key));
+    return address(changes, settings);
   }
 
   const go = (changes) => (location.hash = address(changes));
@@ -138,7 +137,7 @@ harness.core = (() => {
   /** Return a p-value with up to two digits: 0.034, 3e-9. */
   function probability(p) {
     if (p >= 0.001) return String(Number(p.toPrecision(2)));
-    return p ? p.toExponential(0).replace("e-", "e-") : "0";
+    return p ? p.toExponential(0) : "0";
   }
 
   const count = (number) => fixed(number, 0);
@@ -150,7 +149,8 @@ harness.core = (() => {
 
   function duration(seconds) {
     if (seconds < 60) return `${seconds.toFixed(1)} s`;
-    const minutes = Math.floor(Math.round(seconds) / 60), rest = Math.round(seconds) % 60;
+    const minutes = Math.floor(Math.round(seconds) / 60),
+      rest = Math.round(seconds) % 60;
     return minutes < 60 ? `${minutes} min ${rest} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   }
 
@@ -163,8 +163,15 @@ harness.core = (() => {
 
   /** Return a select element; `options` are pairs of a value and a label. */
   function select(label, options, chosen, change) {
-    const list = options.map(([value, text]) => el("option", { value, selected: String(value) === String(chosen) }, text));
-    return el("label", { class: "choice" }, el("span", {}, label), el("select", { onchange: (e) => change(e.target.value) }, list));
+    const list = options.map(([value, text]) =>
+      el("option", { value, selected: String(value) === String(chosen) }, text),
+    );
+    return el(
+      "label",
+      { class: "choice" },
+      el("span", {}, label),
+      el("select", { onchange: (e) => change(e.target.value) }, list),
+    );
   }
 
   const checkpointOptions = () => board.checkpoints.map((checkpoint, i) => [i, checkpoint.label]);
@@ -177,13 +184,54 @@ harness.core = (() => {
 
   /** Return a button that copies what `text` returns, and says so. */
   function copyButton(label, text) {
-    const button = el("button", { type: "button", onclick: async () => {
-      await navigator.clipboard?.writeText(text()).catch(() => {});
-      button.textContent = word("copied");
-      setTimeout(() => (button.textContent = label), 1500);
-    } }, label);
+    const button = el(
+      "button",
+      {
+        type: "button",
+        onclick: async () => {
+          await navigator.clipboard?.writeText(text()).catch(() => {});
+          button.textContent = word("copied");
+          setTimeout(() => (button.textContent = label), 1500);
+        },
+      },
+      label,
+    );
     return button;
   }
+
+  // --- tables, facts and costs of several views
+
+  /** Return a table in a box that scrolls. */
+  const table = (heads, rows, attributes = {}) =>
+    el(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": attributes.label ?? heads[0] },
+      el(
+        "table",
+        { class: attributes.class ?? "lines" },
+        el(
+          "thead",
+          {},
+          el(
+            "tr",
+            {},
+            heads.map((text) => el("th", { scope: "col" }, text)),
+          ),
+        ),
+        el("tbody", {}, rows),
+      ),
+    );
+
+  /** Return pairs of a name and a text as a list of facts. */
+  const facts = (entries) =>
+    el(
+      "dl",
+      { class: "facts" },
+      entries.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, el("bdi", {}, text)))),
+    );
+
+  /** How each cost of a checkpoint is written. */
+  const COSTS = { tokens: count, seconds: duration, speed: count, peak: bytes, bytes, parameters: count };
 
   // --- drawing
 
@@ -193,7 +241,8 @@ harness.core = (() => {
   let drawing = 0;
 
   async function draw() {
-    const now = state(), turn = ++drawing;
+    const now = state(),
+      turn = ++drawing;
     language = now.get("lang") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
     document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
     document.documentElement.dataset.theme = now.get("theme") ?? "";
@@ -204,7 +253,8 @@ harness.core = (() => {
       const content = await views[view](now, () => turn === drawing);
       if (turn === drawing) main.replaceChildren(...[content].flat());
     } catch (error) {
-      if (turn === drawing) main.replaceChildren(el("p", { class: "error", role: "alert" }, `${word("failed")} ${error.message}`));
+      if (turn === drawing)
+        main.replaceChildren(el("p", { class: "error", role: "alert" }, `${word("failed")} ${error.message}`));
     }
     main.dataset.view = view;
   }
@@ -212,14 +262,28 @@ harness.core = (() => {
   function drawFrame(view, now) {
     const link = (name, target) =>
       el("a", { href: target, "aria-current": name === view ? "page" : null }, word(`view_${name}`));
-    const links = ORDER.filter((name) => name !== "stages" || board.steps.length || board.checkpoints.some((c) => c.training));
-    document.querySelector("nav").replaceChildren(
-      link("overview", elsewhere({})), ...links.map((name) => link(name, elsewhere({ [name]: name === "compare" ? harness.compare.usual() : "1" }))),
+    const links = ORDER.filter(
+      (name) => name !== "stages" || board.steps.length || board.checkpoints.some((c) => c.training),
     );
+    document
+      .querySelector("nav")
+      .replaceChildren(
+        link("overview", elsewhere({})),
+        ...links.map((name) => link(name, elsewhere({ [name]: name === "compare" ? harness.compared.usual() : "1" }))),
+      );
     document.querySelector("header h1 a").href = elsewhere({});
     document.querySelector(".settings").replaceChildren(
-      el("a", { href: address({ lang: language === "zh" ? "en" : "zh" }), lang: language === "zh" ? "en" : "zh-CN" }, language === "zh" ? "English" : "中文"),
-      select(word("theme"), ["", "light", "dark"].map((theme) => [theme, word(`theme_${theme || "auto"}`)]), now.get("theme") ?? "", (theme) => go({ theme })),
+      el(
+        "a",
+        { href: address({ lang: language === "zh" ? "en" : "zh" }), lang: language === "zh" ? "en" : "zh-CN" },
+        language === "zh" ? "English" : "中文",
+      ),
+      select(
+        word("theme"),
+        ["", "light", "dark"].map((theme) => [theme, word(`theme_${theme || "auto"}`)]),
+        now.get("theme") ?? "",
+        (theme) => go({ theme }),
+      ),
     );
     for (const node of document.querySelectorAll("[data-word]")) node.textContent = word(node.dataset.word);
   }
@@ -234,15 +298,52 @@ harness.core = (() => {
       });
       await draw();
     } catch (error) {
-      document.querySelector("main").replaceChildren(
-        el("p", { class: "error", role: "alert" }, `The data cannot be read: ${error.message}. The folder “data” belongs beside this page.`),
-      );
+      document
+        .querySelector("main")
+        .replaceChildren(
+          el(
+            "p",
+            { class: "error", role: "alert" },
+            `The data cannot be read: ${error.message}. The folder “data” belongs beside this page.`,
+          ),
+        );
     }
   });
 
   return {
-    load, unpack, el, named, word, state, address, elsewhere, go, adjust, draw, fixed, decimals, change, probability, count,
-    bytes, duration, unit, average, select, checkpointOptions, nameOf, linkTo, byId, copyButton, views, board: null,
-    get language() { return language; },
+    load,
+    unpack,
+    el,
+    named,
+    word,
+    state,
+    address,
+    elsewhere,
+    go,
+    adjust,
+    draw,
+    fixed,
+    decimals,
+    change,
+    probability,
+    count,
+    bytes,
+    duration,
+    unit,
+    average,
+    select,
+    checkpointOptions,
+    nameOf,
+    linkTo,
+    byId,
+    copyButton,
+    table,
+    facts,
+    COSTS,
+    views,
+    board: null,
+    get language() {
+      return language;
+    },
   };
 })();

@@ -3,18 +3,25 @@
 // (METRICS) and `gate.holm`; the definitions and their papers are there. tests/leaderboard/test_stats.py holds the two
 // to each other.
 //
-// Not here: which documents belong together (compare.js), or how a number is written.
+// Not here: which documents belong together (compare.js), random numbers (random.js), or how a number is written.
 "use strict";
 globalThis.harness ??= {};
 
 harness.stats = (() => {
-  const FEW = 200, FLIPS = 9999, ALL_FLIPS = 13, RESAMPLES = 10000, GROUPS = 2000;
-  const Z_TWO_SIDED = 1.959963984540054, Z_POWER = 0.8416212335729143; // the normal quantiles of 0.975 and 0.8
+  const { generator, below, permutation } = harness.random;
+  const FEW = 200,
+    FLIPS = 9999,
+    ALL_FLIPS = 13,
+    RESAMPLES = 10000,
+    GROUPS = 2000;
+  const Z_TWO_SIDED = 1.959963984540054,
+    Z_POWER = 0.8416212335729143; // the normal quantiles of 0.975 and 0.8
   const LEAST_UNITS = Math.log2(1 / 0.025); // the fewest units that can be significant
 
   /** Return the sum of numbers with Neumaier's compensation, so that rounding does not add up. */
   function sum(numbers) {
-    let total = 0, lost = 0;
+    let total = 0,
+      lost = 0;
     for (const number of numbers) {
       const next = total + number;
       lost += Math.abs(total) >= Math.abs(number) ? total - next + number : number - next + total;
@@ -45,7 +52,9 @@ harness.stats = (() => {
     if (x > (a + 1) / (a + b + 2)) return 1 - beta(b, a, 1 - x);
     const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log1p(-x)) / a;
     const keep = (value) => (Math.abs(value) < 1e-300 ? 1e-300 : value);
-    let c = 1, d = 1 / keep(1 - ((a + b) * x) / (a + 1)), fraction = d;
+    let c = 1,
+      d = 1 / keep(1 - ((a + b) * x) / (a + 1)),
+      fraction = d;
     for (let m = 1; m < 10000; m++) {
       const even = (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m));
       d = 1 / keep(1 + even * d);
@@ -69,7 +78,8 @@ harness.stats = (() => {
 
   /** Return the quantile 0.975 of Student's t. */
   function studentQuantile(freedom) {
-    let low = 0, high = 2;
+    let low = 0,
+      high = 2;
     while (student(freedom, -high) > 0.025) high *= 2;
     for (let i = 0; i < 200 && high - low > 1e-14 * high; i++) {
       const middle = (low + high) / 2;
@@ -77,58 +87,6 @@ harness.stats = (() => {
       else high = middle;
     }
     return (low + high) / 2;
-  }
-
-  // --- numpy's default generator with seed 0, so that random draws are those of `harness compare`
-
-  /** Return a function that gives numpy's next 32 random bits: PCG64 (XSL RR 128/64; O'Neill 2014), low half first. */
-  function generator() {
-    const split = (hex) => Uint32Array.from({ length: 8 }, (_, i) => parseInt(hex.slice(28 - 4 * i, 32 - 4 * i), 16));
-    const multiplier = split("2360ed051fc65da44385df649fccf645");
-    const increment = split("418ddadb3af71a82588133bc447873a9");
-    const state = split("1aa1b5345996452d09585eb7a69561e3"); // np.random.PCG64(0).state
-    let waiting = -1;
-    const product = new Float64Array(8);
-    return () => {
-      if (waiting >= 0) {
-        const bits = waiting;
-        waiting = -1;
-        return bits;
-      }
-      product.set(increment);
-      for (let i = 0; i < 8; i++) {
-        const limb = state[i];
-        for (let j = 0; i + j < 8; j++) product[i + j] += limb * multiplier[j];
-      }
-      let carry = 0;
-      for (let i = 0; i < 8; i++) {
-        const value = product[i] + carry;
-        state[i] = value % 65536;
-        carry = Math.floor(value / 65536);
-      }
-      const turn = state[7] >>> 10;
-      const high = ((state[7] ^ state[3]) * 65536 + (state[6] ^ state[2])) >>> 0;
-      const low = ((state[5] ^ state[1]) * 65536 + (state[4] ^ state[0])) >>> 0;
-      const [first, second] = turn & 32 ? [low, high] : [high, low];
-      const bits = turn & 31;
-      waiting = bits ? ((first >>> bits) | (second << (32 - bits))) >>> 0 : first;
-      return bits ? ((second >>> bits) | (first << (32 - bits))) >>> 0 : second;
-    };
-  }
-
-  /** Return a function that draws from 0 … count - 1 (Lemire 2019), as numpy does. */
-  function below(next, count) {
-    if (count === 1) return () => 0;
-    const threshold = (0x100000000 - count) % count;
-    return () => {
-      for (;;) {
-        const bits = next();
-        const low = (bits & 0xffff) * count;
-        const high = (bits >>> 16) * count + Math.floor(low / 65536);
-        const rest = (high % 65536) * 65536 + (low % 65536);
-        if (rest >= threshold) return Math.floor(high / 65536);
-      }
-    };
   }
 
   // --- means
@@ -144,7 +102,14 @@ harness.stats = (() => {
       this.difference = sum(this.byDocument) / this.n;
       this.units = clusters === null ? this.n : Math.max(...clusters) + 1;
       this.sums = clusters === null ? this.byDocument : added(this.byDocument, clusters, this.units);
-      this.sizes = clusters === null ? this.byDocument.map(() => 1) : added(clusters.map(() => 1), clusters, this.units);
+      this.sizes =
+        clusters === null
+          ? this.byDocument.map(() => 1)
+          : added(
+              clusters.map(() => 1),
+              clusters,
+              this.units,
+            );
       const isBit = (value) => value === 0 || value === 1;
       this.isBinary =
         clusters === null && (span === null || span === 1) && baseline.every(isBit) && candidate.every(isBit);
@@ -246,7 +211,8 @@ harness.stats = (() => {
 
   function tangoLimit(pair) {
     if (pair.gained === 0 && pair.lost === pair.n) return -1;
-    let low = -1, high = pair.difference;
+    let low = -1,
+      high = pair.difference;
     for (let i = 0; i < 200 && high - low > 1e-13; i++) {
       const middle = (low + high) / 2;
       if (tango(pair, middle) > Z_TWO_SIDED) low = middle;
@@ -277,9 +243,12 @@ harness.stats = (() => {
     ter: (sums) => 100 * (sums[1] > 0 ? sums[0] / sums[1] : sums[0] > 0 ? 1 : 0),
     bleu(sums) {
       const [predicted, expected] = sums;
-      let logs = 0, halvings = 0, any = false;
+      let logs = 0,
+        halvings = 0,
+        any = false;
       for (let order = 0; order < 4; order++) {
-        const matches = sums[2 + order], ngrams = sums[6 + order];
+        const matches = sums[2 + order],
+          ngrams = sums[6 + order];
         if (matches === 0 && ngrams > 0) halvings++;
         any ||= matches > 0;
         logs += ngrams > 0 ? Math.log((100 * (matches > 0 ? matches : 0.5 ** halvings)) / ngrams) : -Infinity;
@@ -304,7 +273,8 @@ harness.stats = (() => {
     },
     matthews(sums) {
       const [hits, predicted, expected] = parts(sums, 3);
-      const total = sum(expected), dot = (a, b) => sum(a.map((value, i) => value * b[i]));
+      const total = sum(expected),
+        dot = (a, b) => sum(a.map((value, i) => value * b[i]));
       const variances = (total ** 2 - dot(predicted, predicted)) * (total ** 2 - dot(expected, expected));
       return quotient(sum(hits) * total - dot(predicted, expected), Math.sqrt(Math.max(variances, 0)));
     },
@@ -327,7 +297,8 @@ harness.stats = (() => {
 
     changes(baseline, candidate) {
       const [total] = this.totals;
-      const before = this.metric(total), slack = 1e-12 * Math.max(1, Math.abs(this.scores[0]));
+      const before = this.metric(total),
+        slack = 1e-12 * Math.max(1, Math.abs(this.scores[0]));
       return baseline.map((row, i) => {
         if (row.every((value, k) => value === candidate[i][k])) return 0;
         const change = this.metric(total.map((value, k) => value - row[k] + candidate[i][k])) - before;
@@ -357,7 +328,9 @@ harness.stats = (() => {
         sums[0].fill(0);
         sums[1].fill(0);
         for (let unit = 0; unit < baseline.length; unit++) {
-          const place = draw(), old = baseline[place], fresh = candidate[place];
+          const place = draw(),
+            old = baseline[place],
+            fresh = candidate[place];
           for (let k = 0; k < this.width; k++) {
             sums[0][k] += old[k];
             sums[1][k] += fresh[k];
@@ -369,7 +342,8 @@ harness.stats = (() => {
     }
 
     get stderr() {
-      const count = Math.min(this.units, GROUPS), mean = sum(this.resampled) / RESAMPLES;
+      const count = Math.min(this.units, GROUPS),
+        mean = sum(this.resampled) / RESAMPLES;
       const spread = Math.sqrt(sum(this.resampled.map((value) => (value - mean) ** 2)) / RESAMPLES);
       return count > 1 && spread > 0 ? spread * Math.sqrt(count / (count - 1)) : null;
     }
@@ -378,7 +352,8 @@ harness.stats = (() => {
       if (this.stderr === null) return null;
       const sorted = this.resampled.toSorted();
       return [0.025, 0.975].map((share) => {
-        const place = share * (RESAMPLES - 1), low = Math.floor(place);
+        const place = share * (RESAMPLES - 1),
+          low = Math.floor(place);
         return sorted[low] + (place - low) * (sorted[Math.min(low + 1, RESAMPLES - 1)] - sorted[low]);
       });
     }
@@ -387,9 +362,13 @@ harness.stats = (() => {
       const [baseline, candidate] = this.drawn;
       const [old, fresh] = [baseline, candidate].map((rows) => totals(rows, this.width));
       const moves = candidate.map((row, i) => row.map((value, k) => value - baseline[i][k]));
-      const next = generator(), moved = new Float64Array(this.width);
+      const next = generator(),
+        moved = new Float64Array(this.width);
       const slack = 1e-9 * Math.max(1, Math.abs(this.difference));
-      let bits = 0, left = 0, worse = 0, better = 0;
+      let bits = 0,
+        left = 0,
+        worse = 0,
+        better = 0;
       for (let i = 0; i < RESAMPLES; i++) {
         moved.fill(0);
         for (const move of moves) {
@@ -412,7 +391,8 @@ harness.stats = (() => {
           ? this.byDocument
           : this.changes(this.byCluster(this.baseline), this.byCluster(this.candidate));
       const rows = this.byCluster(this.baseline).map((row) => row.map(Math.abs));
-      const total = totals(rows, this.width), used = total.filter((value) => value !== 0).length;
+      const total = totals(rows, this.width),
+        used = total.filter((value) => value !== 0).length;
       const weigh = (row) => sum(row.map((value, k) => (total[k] > 0 ? value / (total[k] * used) : 0)));
       const share = used ? Math.max(...rows.map(weigh)) : 1;
       const span = Math.abs(this.scores[0]) * share * this.units;
@@ -431,18 +411,6 @@ harness.stats = (() => {
     const sums = Array.from({ length: count }, () => new Array(width).fill(0));
     rows.forEach((row, i) => row.forEach((value, k) => (sums[groups[i]][k] += value)));
     return sums;
-  }
-
-  /** Return numpy's permutation of 0 … count - 1: swaps with places drawn by masking bits and rejecting. */
-  function permutation(count) {
-    const next = generator(), places = Array.from({ length: count }, (_, i) => i);
-    for (let i = count - 1; i > 0; i--) {
-      const mask = 2 ** (32 - Math.clz32(i)) - 1;
-      let j = next() & mask;
-      while (j > i) j = next() & mask;
-      [places[i], places[j]] = [places[j], places[i]];
-    }
-    return places;
   }
 
   // --- several tests

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.errors import HarnessError
+
 YAML_BYTES = 4 * 2**20
 """Largest size of a YAML text in bytes."""
 YAML_NODES = 100_000
@@ -81,6 +83,19 @@ def yaml_text(text: str | bytes, loader: type[Any] | None = None, *, strict: boo
         if loader is not None:
             raise
         raise ContentError(f"a value cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def settings_file(file: Path, noun: str, option: str) -> object:
+    """Return the content of a YAML file of settings, a `noun` such as "policy" that is named by `option`.
+
+    Raises HarnessError if the file cannot be read or is not YAML.
+    """
+    try:
+        return yaml_file(file, strict=True)
+    except OSError as error:
+        raise HarnessError(f"the {noun} {file} cannot be read ({error}): check {option}") from error
+    except ContentError as error:
+        raise HarnessError(f"the {noun} {file} is not valid YAML ({error}): correct it") from error
 
 
 def yaml_line(text: str | bytes, path: Sequence[str]) -> int:

@@ -1,14 +1,13 @@
 """The site's main document: checkpoints, scores, steps and protocols, as JSON for the page's scripts.
 
-Numbers are given as they are shown, rounded once, here; scripts only place them. Paths of this machine are reduced
-(`harness.reports.public_reports`).
+Numbers are given as they are shown, rounded once, here; scripts only place them.
 
 Not here: values by document (`harness.leaderboard.vectors`), or texts of samples (`harness.leaderboard.texts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import __version__
@@ -17,7 +16,7 @@ from harness.leaderboard.families import families
 from harness.leaderboard.lineage import Edge, Stated
 from harness.leaderboard.sentences import Sentence
 from harness.leaderboard.table import Cell, Row, Series, Table
-from harness.reports import numbers_in_words, public_reports
+from harness.reports import numbers_in_words
 from harness.reports.report import Manifest
 from harness.verdicts import wording
 
@@ -36,8 +35,8 @@ def document(
     table: Table,
     steps: Sequence[Step],
     sentences: Sequence[Sentence],
-    stated: dict[str, Stated],
-    refused: dict[tuple[int, int], str],
+    stated: Mapping[str, Stated],
+    refused: Mapping[tuple[int, int], str],
     title: str,
 ) -> dict[str, Any]:
     """Return the document. `refused` says for (row, series) why a score cannot be compared with any other."""
@@ -45,7 +44,7 @@ def document(
     edges = [step.edge for step in steps]
     return {
         "title": title,
-        "made": max(report.manifest.created for row in table.rows for report in row.reports)[:16].replace("T", " "),
+        "made": table.made,
         "version": __version__,
         "reports": table.reports,
         "sentences": [sentence._asdict() for sentence in sentences],
@@ -59,8 +58,8 @@ def document(
 # --- checkpoints
 
 
-def _checkpoint(number: int, row: Row, edges: Sequence[Edge], stated: dict[str, Stated]) -> dict[str, Any]:
-    manifests = [public_reports.of_manifest(report.manifest) for report in row.reports]
+def _checkpoint(number: int, row: Row, edges: Sequence[Edge], stated: Mapping[str, Stated]) -> dict[str, Any]:
+    manifests = [report.manifest for report in row.reports]
     info = manifests[-1].checkpoint
     edge = next((edge for edge in edges if edge.child == number), None)
     training = None if info.training is None else info.training.model_dump()
@@ -140,19 +139,16 @@ def _report(manifest: Manifest, tasks: list[str]) -> dict[str, Any]:
             "peak": numbers_in_words.memory(engine.peak_memory_bytes),
         },
         "harness": manifest.harness,
-        "environment": {name: value for name, value in manifest.environment.items() if name not in _OF_MACHINES},
+        "environment": manifest.environment,
         "notes": manifest.notes,
         "failed": manifest.failed,
     }
 
 
-_OF_MACHINES = ("host", "hostname", "user")
-
-
 # --- scores
 
 
-def _column(number: int, line: Series, table: Table, refused: dict[tuple[int, int], str]) -> dict[str, Any]:
+def _column(number: int, line: Series, table: Table, refused: Mapping[tuple[int, int], str]) -> dict[str, Any]:
     score, key = line.first, line.key
     first = next(cell for cell in line.cells if cell)
     infos = first.report.manifest.tasks
@@ -195,6 +191,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "interval": numbers_in_words.interval(score),
         "n": score.n,
         "best": cell.leading,
+        "untested": cell.leading and not cell.tested,
         "standing": cell.standing,
         "apart": [{"label": item.label, "reason": item.reason} for item in cell.differences],
         "limited": str(cell.conditions.protocol.limit) if cell.limited and not cell.differences else "",

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from harness.errors import HarnessError
 from harness.leaderboard.leaders import ALPHA
 from harness.leaderboard.lineage import Edge
+from harness.leaderboard.samples import refusal
 from harness.leaderboard.table import Entry, Series, Table
 from harness.verdicts import gate, pairs
 from harness.verdicts.compare import Comparator
@@ -83,7 +84,7 @@ class Collector:
                 comparison = comparator.compare(parent.score)
                 pending = gate.pending_judgement(comparator, POLICY, comparison)
             except HarnessError as error:
-                self._refused[edge].append(Refused(number, str(error)))
+                self._refused[edge].append(Refused(number, refusal(error)))
             else:
                 self._pending[edge].append((number, pending, gate.fixed_sample_tests(pending)))
 

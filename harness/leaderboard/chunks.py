@@ -60,10 +60,12 @@ class Chunks:
         return sum(self._used.values())
 
     def remove_others(self) -> None:
-        """Delete the documents of earlier builds that this one does not use."""
+        """Delete the documents of earlier builds that this one does not use, and what a killed build left."""
         for file in self._folder.glob("*.js"):
             if _NAME.fullmatch(file.name) and file.stem not in self._used:
                 file.unlink(missing_ok=True)
+        for file in self._folder.glob(".*.js.new"):
+            file.unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.js"

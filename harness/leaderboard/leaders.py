@@ -31,8 +31,17 @@ class Candidate(NamedTuple):
     report: Report
 
 
-def leaders(candidates: Sequence[Candidate], read: pairs.Read = pairs.read_samples) -> list[int]:
-    """Return the places of the best of `candidates` and of those not separated from it; none of a single candidate.
+class Leader(NamedTuple):
+    """One of the best scores of a column."""
+
+    place: int
+    """The number of the candidate."""
+    is_tested: bool
+    """Whether a paired test compared it with the best, or it is the best; otherwise the intervals overlap."""
+
+
+def leaders(candidates: Sequence[Candidate], read: pairs.Read = pairs.read_samples) -> list[Leader]:
+    """Return the best of `candidates` and those not separated from it; none of a single candidate.
 
     All scores must be comparable and of one metric. `read` reads a report's samples.
     """
@@ -52,7 +61,9 @@ def leaders(candidates: Sequence[Candidate], read: pairs.Read = pairs.read_sampl
         ends = interval(candidates[place].score)
         return ends[0] <= high and ends[1] >= low
 
-    return [place for place in range(len(values)) if place == best or leads(place)]
+    return [
+        Leader(place, place == best or place in tested) for place in range(len(values)) if place == best or leads(place)
+    ]
 
 
 def _p_value(best: Candidate, other: Candidate, read: pairs.Read) -> float | None:

@@ -43,12 +43,7 @@ class Edge(NamedTuple):
 
 def read(file: Path) -> dict[str, Stated]:
     """Return what the YAML `file` says about checkpoints, by name. Raises HarnessError if it is not as above."""
-    try:
-        content: object = safe_load.yaml_file(file, strict=True)
-    except OSError as error:
-        raise HarnessError(f"the lineage {file} cannot be read ({error}): check --lineage") from error
-    except safe_load.ContentError as error:
-        raise HarnessError(f"the lineage {file} is not valid YAML ({error}): correct it") from error
+    content = safe_load.settings_file(file, "lineage", "--lineage")
     if not isinstance(content, dict):
         raise HarnessError(f"the lineage {file} does not map checkpoints to parents: write, for example, 'sft: cpt'")
     whole = {name: {"parent": entry} if isinstance(entry, str) else entry for name, entry in content.items()}
@@ -59,24 +54,23 @@ def read(file: Path) -> dict[str, Stated]:
         raise HarnessError(f"the lineage {file} cannot be used: {problem.path}: {problem.message}") from error
 
 
-def edges(rows: Sequence[Row], stated: Mapping[str, Stated] | None = None) -> list[Edge]:
+def edges(rows: Sequence[Row], stated: Mapping[str, Stated]) -> list[Edge]:
     """Return the steps between the checkpoints in `rows`, in the order of the children.
 
     What is `stated` comes before what reports say. Raises HarnessError if it names a checkpoint that is not in `rows`
     or is there twice, or if a checkpoint would descend from itself.
     """
-    stated = stated or {}
     names = {name for child, entry in stated.items() for name in (child, entry.parent) if name is not None}
     places = {name: _place(rows, name) for name in sorted(names)}
-    found = []
+    steps: list[Edge] = []
     for number, row in enumerate(rows):
         entry = stated.get(row.checkpoint.name)
         if entry is not None and places[row.checkpoint.name] == number and entry.parent is not None:
-            found.append(Edge(places[entry.parent], number, "stated"))
+            steps.append(Edge(places[entry.parent], number, "stated"))
         elif (edge := _original(rows, number) or _trained_from(rows, number)) is not None:
-            found.append(edge)
-    _require_no_circle(rows, found)
-    return found
+            steps.append(edge)
+    _require_no_circle(rows, steps)
+    return steps
 
 
 def _place(rows: Sequence[Row], name: str) -> int:
@@ -117,8 +111,8 @@ def _trained_from(rows: Sequence[Row], number: int) -> Edge | None:
     return None
 
 
-def _require_no_circle(rows: Sequence[Row], found: Sequence[Edge]) -> None:
-    parents = {edge.child: edge.parent for edge in found}
+def _require_no_circle(rows: Sequence[Row], steps: Sequence[Edge]) -> None:
+    parents = {edge.child: edge.parent for edge in steps}
     for child in parents:
         above, place = {child}, parents.get(child)
         while place is not None:

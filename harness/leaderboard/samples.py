@@ -12,6 +12,7 @@ import pyarrow as pa
 from harness.errors import HarnessError
 from harness.reports.report import Report
 from harness.verdicts import pairs
+from harness.verdicts.pairs import IncomparableError
 
 BYTES = 2**29
 """Up to this size, samples stay in memory for later comparisons."""
@@ -44,6 +45,11 @@ class Samples:
         while self._size > BYTES and len(self._tables) > 1:
             oldest = next(iter(self._tables))
             self._size -= _size(self._tables.pop(oldest))
+
+
+def refusal(error: HarnessError) -> str:
+    """Return why samples cannot be compared, without a path of this machine."""
+    return str(error) if isinstance(error, IncomparableError) else "the samples of a report cannot be read"
 
 
 def _size(table: pa.Table | HarnessError) -> int:

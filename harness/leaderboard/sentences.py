@@ -29,10 +29,15 @@ class Sentence(NamedTuple):
 
 def of(table: Table, steps: Sequence[Step]) -> list[Sentence]:
     """Return the sentences of the page, those on the largest changes first."""
-    told = [step for step in steps if step.changes]
-    if told:
-        return [_of_step(table, step) for step in sorted(told, key=_weight, reverse=True)]
+    compared = [step for step in steps if step.changes]
+    if compared:
+        return [_of_step(table, step) for step in sorted(compared, key=_weight, reverse=True)]
     return _of_leaders(table)
+
+
+def _name(table: Table, row: int) -> str:
+    """Return a checkpoint's name without backquotes, which mark where a name begins and ends."""
+    return table.rows[row].checkpoint.name.replace("`", "'")
 
 
 def _weight(step: Step) -> tuple[int, float]:
@@ -49,7 +54,7 @@ def _size(change: Change) -> float:
 
 
 def _of_step(table: Table, step: Step) -> Sentence:
-    child, parent = (table.rows[place].checkpoint.name for place in (step.edge.child, step.edge.parent))
+    child, parent = (_name(table, place) for place in (step.edge.child, step.edge.parent))
     real = sorted((change for change in step.changes if change.outcome != "open"), key=_size, reverse=True)
     better = [change for change in real if change.outcome == "better"]
     worse = [change for change in real if change.outcome == "worse"]
@@ -106,7 +111,7 @@ def _of_leaders(table: Table) -> list[Sentence]:
     for column in contested:
         leading = [number for number, cell in enumerate(column.cells) if cell and cell.leading]
         if len(leading) == 1:
-            alone[table.rows[leading[0]].checkpoint.name] += 1
+            alone[_name(table, leading[0])] += 1
     total, open_columns = len(contested), len(contested) - sum(alone.values())
     sentences = [
         Sentence(

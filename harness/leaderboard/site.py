@@ -7,15 +7,17 @@
 
 The same reports give the same files: the time that the site states is that of its newest report.
 
-Not here: merging and marking scores (`harness.leaderboard.table`), or the documents themselves
-(`harness.leaderboard.board`, `vectors`, `texts`).
+Paths of this machine are reduced in all that is published (`harness.reports.public_reports`).
+
+Not here: merging and marking scores (`harness.leaderboard.table`), or the documents in data/
+(`harness.leaderboard.documents`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +27,23 @@ from harness import __version__
 from harness.common import atomic_write, places, resources
 from harness.common.progress import SILENT, Bar
 from harness.errors import HarnessError
-from harness.leaderboard import board, lineage, sentences, vectors
+from harness.leaderboard import documents
 from harness.leaderboard.axis import Axis
-from harness.leaderboard.changes import Collector
 from harness.leaderboard.chunks import Chunks
 from harness.leaderboard.lineage import Stated
 from harness.leaderboard.samples import Samples
-from harness.leaderboard.table import Row, Table, tabulate
+from harness.leaderboard.table import Table, tabulate
 from harness.leaderboard.texts import Texts, Which
-from harness.reports import numbers_in_words
-from harness.reports.report import Report, Score
-from harness.verdicts.compare import Comparator
-from harness.verdicts.pairs import IncomparableError
+from harness.reports import numbers_in_words, public_reports
+from harness.reports.report import Report
 
 PAGE = "index.html"
 TABLE = "table.html"
-SCRIPTS = ("core.js", "stats.js", "compare.js", "overview.js", "samples.js", "details.js", "words.js")
+SCRIPTS = (
+    *("core.js", "random.js", "stats.js", "compare.js", "compared.js", "columns.js", "cells.js", "copies.js"),
+    *("overview.js", "samples.js", "curves.js", "checkpoint.js", "stages.js", "tradeoffs.js", "method.js", "words.js"),
+)
+"""In the order in which they need one another."""
 ASSETS = ("style.css", "table.css", "table.js", *SCRIPTS)
 TITLE = "Leaderboard"
 
@@ -50,7 +53,7 @@ class Options:
     """How a site is built."""
 
     title: str = TITLE
-    stated: Mapping[str, Stated] | None = None
+    stated: Mapping[str, Stated] = field(default_factory=dict)
     """What is said about where checkpoints come from (`harness.leaderboard.lineage`)."""
     samples: Which = "all"
     """Whose texts are in the site: `none`, those on which scores differ (`flips`), or `all`."""
@@ -77,17 +80,18 @@ def build(reports: Sequence[Report], output: Path, options: Options | None = Non
         raise HarnessError(f"{output} is a file: name a folder for the site with --output")
     options = options or Options()
     samples = Samples()
-    table = tabulate(reports, samples.read)
+    public = [replace(report, manifest=public_reports.of_manifest(report.manifest)) for report in reports]
+    table = tabulate(public, samples.read)
     try:
         with ExitStack() as stack:
             folder = output if output.exists() else stack.enter_context(atomic_write.folder(output, tag="new"))
             chunks = Chunks(folder)
             texts = Texts(chunks, folder, options.samples)
-            data = _add_data(table, options, chunks, texts, samples, bar)
+            main = documents.add(table, options.title, options.stated, samples, chunks, texts, bar)
             texts.finish()
             # The page is the last to be moved, because contexts end in reverse order.
             source = resources.folder("leaderboard")
-            content = {PAGE: render_page(options.title, data), TABLE: render_table(table)}
+            content = {PAGE: render_page(table, options.title, main), TABLE: render_table(table)}
             content |= {name: (source / name).read_text(encoding="utf-8") for name in ASSETS}
             for name, text in content.items():
                 hidden = stack.enter_context(atomic_write.file(folder / name, tag="new"))
@@ -100,83 +104,10 @@ def build(reports: Sequence[Report], output: Path, options: Options | None = Non
     return Site(output / PAGE, chunks.size + sum(len(text.encode()) for text in content.values()))
 
 
-def _add_data(
-    table: Table, options: Options, chunks: Chunks, texts: Texts, samples: Samples, bar: Bar
-) -> dict[str, Any]:
-    """Add all documents, and return the names of those that the page reads first."""
-    lines = board.series(table)
-    tasks = sorted({task for row in table.rows for task in row.report_by_task})
-    bar.expect(len(table.columns) + len(tasks))
-    steps = Collector(table, lineage.edges(table.rows, options.stated), samples.read)
-    for number in range(len(table.columns)):
-        steps.add(number)
-        bar.advance(1)
-    units: dict[str, Any] = {}
-    answers: list[dict[str, Any]] = [{} for _ in table.rows]
-    clusters: dict[str, int] = {}
-    for task in tasks:
-        for unit in vectors.units(table, task, samples.read):
-            scores = _scores(table.rows, task, unit.filter)
-            primary = next((metric for metric, score in scores.items() if score.primary), None)
-            values = vectors.values(unit, scores)
-            units[unit.name] = vectors.described(unit, values, clusters)
-            units[unit.name]["questions"] = texts.questions(unit, values, primary)
-            where = texts.answers(unit, values, primary)
-            for row, entry in vectors.answered(unit, values):
-                answers[row][unit.name] = entry | {"texts": where[row]}
-        bar.advance(1)
-    all_steps = steps.steps()
-    refused = {
-        (row, column): reason
-        for row, line_of in enumerate(table.rows)
-        for column, line in enumerate(lines)
-        if (reason := _refusal(line_of, line.key, samples)) is not None
-    }
-    stated = dict(options.stated or {})
-    document = board.document(table, all_steps, sentences.of(table, all_steps), stated, refused, options.title)
-    names = {
-        "units": chunks.add(units),
-        "answers": [chunks.add(entry) for entry in answers],
-    }
-    return {"board": chunks.add(document | names | {"samples": options.samples}), "made": document["made"]}
-
-
-def _scores(rows: Sequence[Row], task: str, filter: str) -> dict[str, Score]:
-    """Return the scores of a task under one filter by metric, from any checkpoint that has them."""
-    return {
-        key.metric: entry.score
-        for row in rows
-        for key, entry in row.entries.items()
-        if key.task == task and key.filter == filter and key.average is None
-    }
-
-
-def _refusal(row: Row, key: Any, samples: Samples) -> str | None:
-    """Return why the score `key` of a checkpoint cannot be compared with any other; None if it can or is missing."""
-    entry = row.entries.get(key)
-    if entry is None:
-        return None
-    if any(row.report_by_task.get(task) is not entry.report for task in entry.score.members):
-        return "its tasks were evaluated again in another report"
-    try:
-        Comparator(entry.report, entry.report, samples.read).compare(entry.score)
-    except IncomparableError as error:
-        return str(error)
-    except HarnessError:
-        return "the samples of its report cannot be read"
-    return None
-
-
-# --- pages
-
-
-def render_page(title: str, data: Mapping[str, Any]) -> str:
-    """Return the page as HTML. `data` has the name of the main document."""
-    return (
-        _environment()
-        .get_template("index.html.jinja")
-        .render(title=title, scripts=SCRIPTS, board=data["board"], made=data["made"], version=__version__)
-    )
+def render_page(table: Table, title: str, main: str) -> str:
+    """Return the page as HTML; `main` is the name of its main document."""
+    template = _environment().get_template("index.html.jinja")
+    return template.render(title=title, scripts=SCRIPTS, board=main, made=table.made, version=__version__)
 
 
 def render_table(table: Table) -> str:
@@ -184,10 +115,8 @@ def render_table(table: Table) -> str:
     environment = _environment()
     environment.filters |= dict(_filters())
     axes = [Axis.of(column) for column in table.columns]
-    made = max(report.manifest.created for row in table.rows for report in row.reports)
-    return environment.get_template("table.html.jinja").render(
-        table=table, axes=axes, made=f"{made[:16].replace('T', ' ')} UTC", version=__version__
-    )
+    template = environment.get_template("table.html.jinja")
+    return template.render(table=table, axes=axes, made=f"{table.made} UTC", version=__version__)
 
 
 def _environment() -> Environment:

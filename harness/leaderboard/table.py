@@ -49,6 +49,8 @@ class Cell:
     """Why the score cannot be compared with other checkpoints' scores for the same key. Empty if it can."""
     leading: bool
     """Whether the score is the best of the comparable scores, or not separated from it (`leaders`)."""
+    tested: bool
+    """Whether a paired test says so; False if only the intervals overlap, or if the score does not lead."""
     chance: float | None
     """The score of guessing, from the report of this score or of a comparable one. None if no report states it."""
     ceiling: float | None
@@ -197,6 +199,11 @@ class Table:
     """Number of reports in the table."""
 
     @property
+    def made(self) -> str:
+        """When the newest report was made, UTC, to the minute."""
+        return max(report.manifest.created for row in self.rows for report in row.reports)[:16].replace("T", " ")
+
+    @property
     def apart(self) -> bool:
         """Whether any score in the main table is not comparable with the other scores in its column."""
         return any(cell and cell.differences for column in self.columns for cell in column.cells)
@@ -309,12 +316,13 @@ def _series(rows: Sequence[Row], key: Key, read: pairs.Read) -> Series:
     differences = [comparable.differences(condition, reference) if condition else () for condition in conditions]
     candidates = [Candidate(*entry) for entry, apart in zip(entries, differences, strict=True) if entry and not apart]
     alike = [candidate.score for candidate in candidates]
-    best = [alike[place] for place in leaders(candidates, read)]
+    best = [(alike[leader.place], leader.is_tested) for leader in leaders(candidates, read)]
 
     def cell(entry: Entry, under: Conditions, apart: tuple[Difference, ...]) -> Cell:
-        leading = any(entry.score is score for score in best)
+        leading = any(entry.score is score for score, _ in best)
+        tested = any(entry.score is score and is_tested for score, is_tested in best)
         bounds = comparison.bounds([entry.score] if apart else [entry.score, *alike])
-        return Cell(entry.score, entry.report, under, apart, leading, *bounds)
+        return Cell(entry.score, entry.report, under, apart, leading, tested, *bounds)
 
     cells = (
         cell(entry, under, apart) if entry and under else None

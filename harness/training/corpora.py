@@ -209,7 +209,12 @@ def _with_shared(counts: Counts, measured: Store, learned: Sequence[Store]) -> C
         return hashlib.blake2b(store[place][0].tobytes(), digest_size=16).digest()
 
     own = {digest(measured, place) for place in range(len(measured))}
-    shared = {key for store in learned for place in range(len(store)) if (key := digest(store, place)) in own}
+    shared = {
+        key
+        for store in learned
+        for place in np.flatnonzero(np.isin(store.lengths, measured.lengths))  # others are not equal
+        if (key := digest(store, int(place))) in own
+    }
     if not shared:
         return counts
     note = f"{len(shared):,} of its {len(own):,} examples are also learned, so its loss flatters the stage"

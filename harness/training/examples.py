@@ -175,13 +175,13 @@ def _turns(row: Row) -> Iterator[Mapping[object, object]]:
 
 
 def _require_learned(row: Row) -> None:
-    """Raise HarnessError if a turn says that it is not to be learned, which no setting of a corpus expresses."""
-    for turn in _turns(row):
+    """Raise HarnessError if an answer is marked as not to be learned, which no setting of a corpus expresses."""
+    for turn in filter(layouts.is_answer, _turns(row)):
         for key in _LEARNED_KEYS:
-            if key in turn and not turn[key]:
+            if turn.get(key) in (0, False):  # None is what tables hold where a turn has no mark
                 raise row.error(
-                    f"a turn has '{key}': {turn[key]}, so it is not to be learned, and answers are learned by place: "
-                    "remove the mark and set learn: last_answer, or remove what follows the answers to learn"
+                    f"an answer has '{key}': {turn[key]}, so it is not to be learned, and answers are learned by "
+                    "place: remove the mark and set learn: last_answer, or remove what follows the answers to learn"
                 )
 
 
@@ -229,7 +229,7 @@ def _passage(row: Row) -> Passage:
 
 def _documents(path: Path, notes: Notes) -> Iterator[Located]:
     if path.is_dir():
-        _require_documents(file for file in places.files_below(path) if rows.is_supported(file))
+        _require_documents(file for file in places.visible_below(path).files if rows.is_supported(file))
     is_empty = True
     for document in texts.iterate(path, notes):
         is_empty &= not document.text

@@ -58,8 +58,8 @@ class Existing:
         record = lineage.read(folder)
         if record is not None and record.key == self._family.key(self._name):
             return (
-                f"the weights in {folder} are missing, or not those that its training saved: restore them, or pass "
-                "--replace to train it anew"
+                f"the weights or configurations in {folder} are missing, or not those that its training saved: restore "
+                "them, or pass --replace to train it anew"
             )
         return (
             f"{folder} was trained from something else than stage {self._name} is now "

@@ -227,8 +227,8 @@ class _Reader:
     def _fail(self, path: Sequence[str], problem: str) -> NoReturn:
         path = [part for part in path if part not in ("arguments", "adapter")]
         line = safe_load.yaml_line(self._text, path)
-        shown = [part if len(part) <= 60 else f"{part[:60]}…" for part in path]
-        place = f", {'.'.join(shown)}" if path else ""
+        parts = [part if len(part) <= 60 else f"{part[:60]}…" for part in path]
+        place = f", {'.'.join(parts)}" if path else ""
         raise HarnessError(f"{self._file}, line {line}{place}: {problem}")
 
     def _with_settings(self, content: object) -> object:

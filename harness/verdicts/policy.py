@@ -171,12 +171,7 @@ def read(file: Path) -> Policy:
 
     Raises HarnessError if the file cannot be read, is not YAML, or has an unknown key or an invalid value.
     """
-    try:
-        content: object = safe_load.yaml_file(file, strict=True)
-    except OSError as error:
-        raise HarnessError(f"the policy {file} cannot be read ({error}): check --policy") from error
-    except safe_load.ContentError as error:
-        raise HarnessError(f"the policy {file} is not valid YAML ({error}): correct it") from error
+    content = safe_load.settings_file(file, "policy", "--policy")
     if content is not None and not isinstance(content, dict):
         raise HarnessError(f"the policy {file} does not hold keys and values: write, for example, 'margin: 2'")
     try:

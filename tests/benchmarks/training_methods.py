@@ -114,10 +114,10 @@ class Bench:
         reports = self._folder / "reports" / model
         quantized = ",quantize=int4" if stage == "qlora" else ""
         label = f"{checkpoint}{quantized},name={stage}"
-        kept = self._folder / f"{model}-{stage}.json"
-        if cost.seconds > 30 or not kept.exists():  # a stage that was finished before costs nothing now
-            kept.write_text(json.dumps(cost))
-        cost = Cost(*json.loads(kept.read_text()))
+        file = self._folder / f"{model}-{stage}.json"
+        if cost.seconds > 30 or not file.exists():  # a stage that was finished before costs nothing now
+            file.write_text(json.dumps(cost))
+        cost = Cost(*json.loads(file.read_text()))
         options = ("--limit", str(EVALUATED), "--apply-chat-template", "-o", str(reports))
         for report in reports.glob(f"{stage}_*"):
             shutil.rmtree(report)

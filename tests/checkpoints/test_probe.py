@@ -11,6 +11,7 @@ from support.trained_adapters import LEARNED, METHODS, WEIGHTS, lora_method, tra
 EVERY = {**METHODS, **LEARNED, "PiSSA": lora_method(init_lora_weights="pissa")}
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("method", EVERY.values(), ids=EVERY)
 def test_a_trained_adapter_passes_and_a_zeroed_one_is_refused(base, tmp_path, method):
     folder = trained(tmp_path / "adapter", base, method)

@@ -48,6 +48,7 @@ def located(*references: object) -> list[Located]:
     return [loading.locate(parse(str(reference))) for reference in references]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("method", {**METHODS, **PROMPT, **REWRITING}.values(), ids={**METHODS, **PROMPT, **REWRITING})
 def test_after_an_adapter_of_any_method_the_base_answers_bit_for_bit_as_before(base, tmp_path, method):
     folder = trained(tmp_path / "adapter", base, method)

@@ -39,6 +39,7 @@ def closed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         stream.close()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.usefixtures("closed")
 def test_verify_keeps_its_exit_code_when_nobody_reads(folder: Path) -> None:
     assert main(["verify", str(folder), "--json", "-"]) == 1

@@ -58,6 +58,7 @@ def pair(base: str, row: dict[str, Any], answer_tokens: int | None = None) -> Pa
     return Pair(ids[:place], ids[place:][:answer_tokens])
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("base", "walk"), WALKS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_log_likelihoods_are_the_published_codes(
@@ -78,6 +79,7 @@ def test_log_likelihoods_are_the_published_codes(
         assert all(d <= t for d, t in zip(differences, tolerances, strict=True)), differences
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("base", "walk"), WALKS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_texts_are_the_published_codes(

@@ -60,6 +60,7 @@ NOT_FUZZED = {
     "common.hashes.fresh_sha256": "hashes bytes, whatever they are",
     "common.parquet.open_table": "called by common.unpacking.check_parquet",
     "common.paths.unquoted": "a match that another reader found",
+    "common.safe_load.settings_file": "called by verdicts.policy.read",
     "common.stamps.stamp": "attributes of a file",
     "common.stamps.version": "attributes of a file",
     "data.mirror.read": "falls back to the reader of `datasets` on any error",

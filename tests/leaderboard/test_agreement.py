@@ -30,14 +30,14 @@ def family(root: Path) -> list[Report]:
 
     def tasks(share: float, **changes: Any) -> dict[str, Answers]:
         passages = [f"passage {i // 4}" if i % 7 else None for i in range(N)]
-        seen = [i % 10 == 0 for i in range(N)] if changes.get("tainted") else None
+        tainted = [i % 10 == 0 for i in range(N)] if changes.get("tainted") else None
         ratio = [[int(random.integers(0, 4)), int(random.integers(1, 5))] for _ in range(N)]
         missing = [None if i % 9 == 0 and changes.get("missing") else value for i, value in enumerate(bits(share))]
         few = changes.get("few", N)
         return {
             "law": Answers(bits(share), prompt=changes.get("prompt", "")),
             "logic": Answers(bits(share, 25)),
-            "reading": Answers(bits(share), clusters=passages, tainted=seen),
+            "reading": Answers(bits(share), clusters=passages, tainted=tainted),
             "nli": Answers(missing),
             "ner": Answers(ratio, metric="micro_f1", aggregation="ratio"),
             "errors": Answers([float(v) for v in random.choice([0, 0.25, 1], N)], higher_is_better=False),

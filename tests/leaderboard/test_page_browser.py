@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ def test_on_a_phone_the_table_becomes_cards(built: Path, browser: Any) -> None:
 
 def test_copies_are_safe_in_a_spreadsheet_and_in_latex(built: Path, visit: Visit) -> None:
     page = visit.go(built, "")
-    script = "(name) => harness.overview[name](harness.overview.layout(new Set()), [0, 1, 2])"
+    script = "(name) => harness.copies[name](harness.columns.layout(new Set()), [0, 1, 2])"
     lines = page.evaluate(script, "csv").splitlines()
     assert lines[0] == '"Checkpoint","exam (acc)","law (acc)","nli (acc)"'
     assert "\\_" not in page.evaluate(script, "latex").splitlines()[0]
@@ -243,3 +244,14 @@ def test_without_samples_nothing_of_a_prompt_or_an_answer_is_published(reports: 
     assert built.size < flips.size < everything.size
     assert not (tmp_path / "none" / "data" / "built.json").exists()
     assert json.loads((tmp_path / "flips" / "data" / "built.json").read_text())
+
+
+def test_every_word_that_a_script_names_is_in_the_dictionary(built: Path) -> None:
+    named: set[str] = set()
+    for file in built.parent.glob("*.js"):
+        named |= set(re.findall(r'\bword\(\s*"([^"]+)"', file.read_text(encoding="utf-8")))
+    listed = set(
+        re.findall(r'^  "?([\w ]+?)"?: \[', (built.parent / "words.js").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert len(named) > 80
+    assert named <= listed

@@ -27,7 +27,8 @@ RELATIVE = 1e-8
 def page() -> Iterator[Any]:
     with chromium.browser() as browser:
         page = browser.new_page()
-        page.add_script_tag(path=str(resources.folder("leaderboard") / "stats.js"))
+        for name in ("random.js", "stats.js"):
+            page.add_script_tag(path=str(resources.folder("leaderboard") / name))
         yield page
 
 

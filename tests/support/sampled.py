@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
 def _leave_to_oracle(group: Sequence[pytest.Item]) -> None:
     marker = group[0].get_closest_marker("sampled")
     assert marker is not None
-    kept = spread(len(group), *marker.args)
+    places = spread(len(group), *marker.args)
     for place, item in enumerate(group):
-        if place not in kept:
+        if place not in places:
             item.add_marker("oracle")

@@ -337,8 +337,8 @@ WITHOUT_SYSTEM = CHATML.replace("for m in messages", "for m in messages if m.rol
 @pytest.mark.parametrize("where", ["row", "corpus"])
 def test_a_template_that_leaves_out_the_system_prompt_is_refused(where: str) -> None:
     assert WITHOUT_SYSTEM != CHATML
-    asked = conversation("q", "a", system="Answer briefly.")
-    row, system = (asked, "") if where == "row" else (ONE, "Answer briefly.")
+    with_system = conversation("q", "a", system="Answer briefly.")
+    row, system = (with_system, "") if where == "row" else (ONE, "Answer briefly.")
     with pytest.raises(UnrenderableError, match="does not write the system prompt"):
         segments(row, "tokenizer", template=WITHOUT_SYSTEM, system=system)
     assert "«" in shown(ONE, "tokenizer", template=WITHOUT_SYSTEM)

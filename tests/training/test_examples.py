@@ -270,7 +270,7 @@ MESSAGES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "
 @pytest.mark.parametrize("mark", [{"weight": 0}, {"loss": False}, {"train": False}])
 def test_a_turn_that_is_not_to_be_learned_is_refused(mark: dict[str, Any], tmp_path: Path) -> None:
     turns = [MESSAGES[0], {**MESSAGES[1], **mark}, *MESSAGES]
-    with pytest.raises(HarnessError, match=rf"line 1.* a turn has '{next(iter(mark))}': .*set learn: last_answer"):
+    with pytest.raises(HarnessError, match=rf"line 1.* an answer has '{next(iter(mark))}': .*set learn: last_answer"):
         read(written(tmp_path, {"messages": turns}))
     (dropped,) = read(written(tmp_path, {"messages": turns}), refuses_invalid=False)
     assert isinstance(dropped, Invalid)
@@ -298,6 +298,8 @@ def test_a_folder_with_answers_in_it_is_refused(row: dict[str, Any], tmp_path: P
     folder = tmp_path / "folder"
     folder.mkdir()
     written(folder, {"text": "a document"}, name="a.jsonl")
+    written(folder, row, name=".hidden.jsonl")
+    assert read(folder) == [Passage("a document")]
     written(folder, row, name="b.jsonl")
     with pytest.raises(HarnessError, match=r"b\.jsonl has the columns .*: name the file itself as a corpus"):
         read(folder)

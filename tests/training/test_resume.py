@@ -189,6 +189,7 @@ def test_a_training_that_was_killed_after_its_last_state_is_not_repeated(tmp_pat
     assert all(first.equal(second) for first, second in zip(*map(_tensors, (whole, again)), strict=True))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("file", [states.STATE, states.LOSSES, states.SUMS])
 @pytest.mark.parametrize("content", [None, "", '{"epoch": 0.5, "log'])
 def test_half_written_states_are_ignored(file, content, tmp_path):

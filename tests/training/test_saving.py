@@ -238,6 +238,7 @@ def failing(target: str, failure: Callable[..., None], folder: Path, *texts: str
     return str(error.value)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk_is_one_sentence_and_loses_nothing(finished, writer):
     target, failure, name = WRITERS[writer]

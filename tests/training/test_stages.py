@@ -291,7 +291,9 @@ def test_damaged_weights_are_named_and_trained_anew_if_the_user_says_so(own, dam
     if damage != "deleted":
         content[-1] ^= 1
         file.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
-    expected = r"the weights in .*full are missing, or not those that its training saved: restore them"
+    expected = (
+        r"the weights or configurations in .*full are missing, or not those that its training saved: restore them"
+    )
     with pytest.raises(HarnessError, match=expected):
         list(stages.train(plan, own / "out"))
     planned = {stage.name: stage for stage in stages.plan(plan, own / "out", ["full"])}

@@ -50,7 +50,7 @@ def leaderboard(
     from harness.leaderboard import site
     from harness.reports import report
 
-    options = site.Options(title, None if lineage is None else family.read(lineage), samples.value)
+    options = site.Options(title, {} if lineage is None else family.read(lineage), samples.value)
     sentence = f"The page in {output} is complete, old or new: run the same command again."
     with stopping.says(sentence), progress.bar("building the site", None, "steps") as bar:
         built = site.build(report.find(reports), output, options, bar)

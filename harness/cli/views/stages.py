@@ -55,14 +55,14 @@ def print_plan(planned: Planned) -> None:
     state = "finished" if planned.is_finished else "to be trained"
     if planned.resumes_at:
         state = f"to be continued after step {planned.resumes_at:,}"
-    if planned.conflict:
-        out.print(Text(f"note: {planned.conflict}"), soft_wrap=True)
     start = public_paths.reduced(planned.stage.start)
     if planned.report is None:
         out.print(Text(f"{planned.name}: a merge of {start}, {state}"))
+        _print_conflict(out, planned)
         return
     report = planned.report
     out.print(Text(f"{planned.name}: {planned.stage.method}, from {start}, {state}", style="bold"))
+    _print_conflict(out, planned)
     out.print(Text(f"  {_summary(report)}"), soft_wrap=True)
     out.print(_table(report))
     for text in _notes(report):
@@ -70,6 +70,12 @@ def print_plan(planned: Planned) -> None:
     out.print(Text("  The first row; what is learned is green, or between ⟦ and ⟧:"))
     out.print(_example(report, is_coloured=out.is_terminal), soft_wrap=True)
     out.print()
+
+
+def _print_conflict(out: console.Console, planned: Planned) -> None:
+    """Print why a training would be refused, if it would be."""
+    if planned.conflict:
+        out.print(Text(f"  note: {planned.conflict}"), soft_wrap=True)
 
 
 def print_data(name: str, report: DataReport) -> None:

@@ -283,6 +283,12 @@ def _is_empty(turn: Turn) -> bool:
     return not turn["content"].strip()
 
 
+def is_answer(turn: Mapping[Any, Any]) -> bool:
+    """Return whether `turn`, an item of a conversation as its file has it, is an answer."""
+    role = _first(turn, ("from", "role"))
+    return isinstance(role, str) and _ROLES.get(role.strip().lower()) == "assistant"
+
+
 def _read_turn(row: Row, column: str, number: int, item: object) -> Turn:
     """Return the turn `item`, the one with this `number`; its content may be empty."""
     if not isinstance(item, Mapping):

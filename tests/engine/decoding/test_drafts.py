@@ -160,6 +160,7 @@ def numbered(requests: Sequence[tuple[int, list[int], int]]) -> list[Prompt]:
     ]
 
 
+@pytest.mark.sampled(3)
 @given(
     requests=prompts_of,
     rows=st.sampled_from([1, 3, 100]),
@@ -230,6 +231,7 @@ def test_sampled_texts_do_not_depend_on_drafts(checkpoint: Checkpoint, monkeypat
     assert answers(checkpoint, prompts) == sampled_texts
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("length", [1, 2, 3, 6])
 def test_a_right_draft_saves_a_step_a_token(
     checkpoint: Checkpoint, length: int, monkeypatch: pytest.MonkeyPatch

@@ -103,6 +103,7 @@ tails = st.lists(st.integers(3, 383), min_size=1, max_size=20)
 requests = st.lists(st.tuples(st.integers(0, len(SHARED)), tails, st.integers(1, 9)), min_size=1, max_size=9)
 
 
+@pytest.mark.sampled(3)
 @given(requests=requests, pack=st.sampled_from([1, 16, 200]), rows=st.sampled_from([1, 3, 100]), data=st.data())
 @settings(
     deadline=None,
@@ -132,6 +133,7 @@ def with_settings(prompt: Prompt, **changes: Any) -> Prompt:
     return prompt._replace(settings=replace(prompt.settings, **changes))
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("width", [1, 2, 4, 100])
 def test_texts_do_not_depend_on_how_many_rows_share_a_lane(
     checkpoint: Checkpoint, uneven: tuple[list[Prompt], list[str]], width: int, monkeypatch: pytest.MonkeyPatch
@@ -213,6 +215,7 @@ def growing(checkpoint: Checkpoint) -> tuple[list[Prompt], list[str]]:
     return prompts, decode_by_hand(checkpoint, prompts)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("tokens", [1, 60, 120])
 def test_rows_wait_for_memory_and_texts_stay_the_same(
     checkpoint: Checkpoint, growing: tuple[list[Prompt], list[str]], tokens: int, monkeypatch: pytest.MonkeyPatch

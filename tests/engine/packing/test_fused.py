@@ -99,6 +99,7 @@ def test_layers_with_an_adapter_stay_as_they_are(config: Any, casts: bool, tmp_p
     assert replaced(model) == []
 
 
+@pytest.mark.sampled(3)
 @needs_support
 @pytest.mark.parametrize("method", architectures.ADAPTERS)
 def test_walks_of_adapters_are_right_in_bfloat16(method: str, tmp_path: Path) -> None:

@@ -328,6 +328,7 @@ REPEATED = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("fragment", REPEATED)
 def test_time_is_linear_in_the_text(fragment):
     assert is_proportional(last_number, fragment, 500 // len(fragment), 4_000 // len(fragment))

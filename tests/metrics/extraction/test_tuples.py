@@ -114,6 +114,7 @@ def test_the_work_is_linear(shape, end):
     assert 0 < large < 8 * 1.5 * small
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_long_text_can_be_parsed(shape):
     parse_tuples(shape * (100_000 // len(shape)))

@@ -122,6 +122,7 @@ def test_any_text_can_be_parsed(text):
         assert min(cited.article.inserted, cited.paragraph, cited.item) >= 0
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "shape",
     [

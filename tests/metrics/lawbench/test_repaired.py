@@ -97,6 +97,7 @@ def test_years_and_months_are_one_term(years: int, months: int, joint: str, unit
     assert repaired.prison_term(prediction, f"刑期:{years * 12 + months}个月").score == pytest.approx(1)
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("task", sorted(REPAIRED_SCORERS))
 @pytest.mark.parametrize("piece", ["1", "第1条、", "六个月", "时间： \n", "1,", "A", "打;", "年1", "诈骗"])
 def test_repetitions_take_linear_time(task: str, piece: str) -> None:

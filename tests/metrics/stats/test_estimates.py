@@ -222,6 +222,7 @@ def test_one_task_without_an_interval_leaves_the_average_without_one():
 
 
 # The seed is fixed, so results do not vary; 2,000 draws measure a coverage to about half a point.
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("worst", "best"), [(0.25, 0.75), (0.80, 0.99), (0.95, 1.0), (0.02, 0.98)])
 @pytest.mark.parametrize("tasks", [8, 52])
 @pytest.mark.parametrize("weight", ["task", "sample"])
